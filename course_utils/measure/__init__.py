@@ -1,0 +1,1 @@
+"""The instruments: turn a callable, tensors or images into a number with a unit."""
