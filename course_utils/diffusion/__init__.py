@@ -1,0 +1,1 @@
+"""The patient: the baseline diffusion model, its data, samplers, training and checkpoints."""
