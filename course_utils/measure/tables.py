@@ -88,7 +88,7 @@ def seconds_text(seconds: float) -> str:
     for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if size >= 0.9995 * scale:
             return f"{_three_digits(seconds / scale)} {unit}"
-    return f"{_three_digits(seconds * 1e9)} ns" if size else "0 s"
+    return f"{_three_digits(seconds * 1e9)} ns" if size >= 5e-12 else "0 s"
 
 
 def si_text(value: float, unit: str = "") -> str:
