@@ -75,8 +75,9 @@ def explain(words: str, what: str) -> str:
         missing = [line.split("found for ")[-1] for line in words.splitlines() if "found for " in line]
         package = missing[0].strip() if missing else "a package that the course needs"
         return f"The package index does not offer {package}: set PIP_INDEX_URL to PyPI or a complete mirror of it."
-    last = [line.strip() for line in words.splitlines() if line.strip()][-1:]
-    return f"{what}: {last[0] if last else 'it gave no reason'}"
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    told = [line for line in lines if line.lower().startswith("error")] or lines or ["it gave no reason"]
+    return f"{what}: {told[-1]}"
 
 
 def _any_sign(signs: "list[str]", words: str) -> bool:
@@ -204,10 +205,10 @@ def _drop_half_installed(root: Path) -> None:
 
 
 def _pip_install(root: Path, extras: "set[str]") -> None:
-    """Install the kit, editable, at the exact versions of constraints.txt; pip's own log goes to .venv/install.log."""
+    """Install the kit, editable, at the versions of constraints.txt; what pip says goes to .venv/install.log."""
     kit = ".[{}]".format(",".join(sorted(extras))) if extras else "."
     command = [str(_venv_python(root)), "-I", "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["--log", str(root / ".venv" / "install.log"), "-c", "constraints.txt", "-e", kit]
+    command += ["-c", "constraints.txt", "-e", kit]
     environment = dict(os.environ, PIP_USER="0")  # a personal default of `pip install --user` has no meaning in .venv
     pip = subprocess.Popen(
         command,
@@ -224,8 +225,9 @@ def _pip_install(root: Path, extras: "set[str]") -> None:
         _show_progress(line)
     if sys.stdout.isatty():
         print()
+    (root / ".venv" / "install.log").write_text(words)
     if pip.wait() != 0:
-        raise InstallError(explain(words, "pip failed (its log: .venv/install.log)"))
+        raise InstallError(explain(words, "pip failed (see .venv/install.log)"))
 
 
 def _show_progress(line: str) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["copy_notebooks", "main", "quiet_news"]
@@ -84,8 +85,8 @@ def _has_browser() -> bool:
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
-def lab_options(root: Path, token: str) -> list[str]:
-    """Options of `jupyter lab` for a course in this folder; options that follow them override them."""
+def lab_options(root: Path, token: str, given: Sequence[str] = ()) -> list[str]:
+    """Options of `jupyter lab` for a course in this folder, and those given, which replace ours of the same name."""
     options = [
         f"--ServerApp.root_dir={root}",
         f"--IdentityProvider.token={token}",
@@ -99,18 +100,19 @@ def lab_options(root: Path, token: str) -> list[str]:
         options.append("--allow-root")
     if not _has_browser():
         options.append("--no-browser")
-    return options
+    replaced = {option.split("=")[0] for option in given}
+    return [*(option for option in options if option.split("=")[0] not in replaced), *given]
 
 
 def run_lab(options: list[str]) -> None:
-    """Run JupyterLab until Ctrl-C or SIGTERM, having said where it listens (on a taken port, it takes the next)."""
+    """Run JupyterLab until Ctrl-C or SIGTERM; once it listens (on a taken port, on the next one), say where."""
     from jupyterlab.labapp import LabApp
 
     server = LabApp.initialize_server(argv=options)
     token = server.identity_provider.token
     address = f"{server.connection_url.rstrip('/')}{server.default_url}" + (f"?token={token}" if token else "")
-    print(f"\nJupyterLab is running. Open this address in a browser:\n\n    {address}\n", flush=True)
-    print("Ctrl-C ends it. Your work stays in my/.\n", flush=True)
+    words = f"JupyterLab is running. Open this address in a browser:\n\n    {address}\n"
+    server.io_loop.add_callback(print, f"\n{words}\nCtrl-C ends it; my/ keeps your work.\n", flush=True)
     server.start()
 
 
@@ -125,7 +127,10 @@ def main(argv: list[str] | None = None) -> int:
         print("To get a newer one, rename or delete yours and type `make lab` again.")
     quiet_news(Path(sys.prefix))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's of the same name
-    run_lab([*lab_options(ROOT, secrets.token_hex(24)), *(sys.argv[1:] if argv is None else argv)])
+    try:
+        run_lab(lab_options(ROOT, secrets.token_hex(24), sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # Ctrl-C while JupyterLab was still starting
+        return 130
     return 0
 
 
