@@ -1,0 +1,270 @@
+"""One training loop for every model and every treatment.
+
+What differs between runs comes in from outside: the loss (distillation), a wrapper around the loss module (several
+devices, compilation), the context of a step (autocast), the optimizer, and the hooks that observe or stop it. The loop
+never waits for the device except where it reads losses, every `log_every` steps.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.diffusion.baseline import Diffusion
+from course_utils.diffusion.ema import EMA
+from course_utils.diffusion.losses import Loss, denoising_loss
+from course_utils.diffusion.optimizers import MakeOptimizer, Moments, adam, restore_moments, saved_moments
+from course_utils.diffusion.process import Process
+from course_utils.diffusion.seeds import mixed_seed
+
+__all__ = ["LossModule", "NotFiniteError", "StepInfo", "TrainState", "train"]
+
+Region = Callable[[str], AbstractContextManager[object]]
+
+
+class NotFiniteError(ValueError):
+    """A loss, gradient or weight became NaN or infinite; `step` says when, counted from 1."""
+
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(f"{what} at step {step}: lower the learning rate, clip gradients, or compute in float32")
+        self.step = step
+
+
+@dataclass
+class TrainState:
+    """All that a run needs to go on: what `train` returns and takes, and what a checkpoint stores.
+
+    `step` counts the steps done. `moments` is the optimizer's memory by parameter name. `losses` are those of the steps
+    done in this process, oldest first; they are not stored.
+    """
+
+    diffusion: Diffusion
+    ema: EMA
+    step: int = 0
+    seed: int = 0
+    images_seen: int = 0
+    optimizer: str = ""
+    moments: Moments = field(default_factory=dict)
+    losses: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"TrainState(step {self.step:,}, {self.images_seen:,} images seen, seed {self.seed}, {self.diffusion!r})"
+
+    def with_model(self, model: nn.Module) -> "TrainState":
+        """Go on with another execution of the same weights, such as another layout; see `Diffusion.with_model`."""
+        return replace(self, diffusion=self.diffusion.with_model(model))
+
+    def averaged(self) -> Diffusion:
+        """Build the model with the averaged weights, ready to be sampled from."""
+        return self.ema.copy_of(self.diffusion)
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What `on_step` learns after each step.
+
+    `loss` and `img_per_s` (since the last reading) are None at steps whose loss is not read. `seconds` counts from the
+    start of this call of `train`.
+    """
+
+    step: int
+    loss: float | None
+    img_per_s: float | None
+    images_seen: int
+    seconds: float
+
+
+class LossModule(nn.Module):
+    """The mean loss of a batch as one module: what DistributedDataParallel and torch.compile wrap.
+
+    Wrapping here, and not around the model, keeps the model's own attributes within reach.
+    """
+
+    def __init__(self, model: nn.Module, process: Process, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.process = process
+        self.loss = loss
+
+    def forward(self, x_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+        """Mean loss of the batch, a scalar."""
+        return self.loss(self.model, self.process, x_0, t, eps).mean()
+
+
+def train(
+    diffusion: Diffusion,
+    batches: Callable[[int], Tensor],
+    *,
+    num_steps: int,
+    optimizer: MakeOptimizer | None = None,
+    loss: Loss = denoising_loss,
+    ema_decay: float = 0.9995,
+    clip_norm: float | None = 1.0,
+    seed: int | None = None,
+    rank: int = 0,
+    state: TrainState | None = None,
+    step_context: Callable[[], AbstractContextManager[object]] = nullcontext,
+    wrap: Callable[[nn.Module], Callable[..., Tensor]] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_step: Callable[[StepInfo], None] | None = None,
+    checkpoint: Callable[[TrainState], None] | None = None,
+    checkpoint_every: int = 1_000,
+    region: Region | None = None,
+    log_every: int = 10,
+) -> TrainState:
+    """Train `diffusion.model` in place until `num_steps` steps have been done in all, and return the state.
+
+    `batches(step)` gives x_0, float32 (N, C, H, W) in [-1, 1], on the device of the model. Timesteps and noise of a
+    step depend on (seed, step, rank) alone, so a run that is stopped and continued with `state` sees what an
+    uninterrupted one would: the same losses, to the bit, on the same machine. `optimizer` makes an optimizer from
+    parameters, by default `adam()`; its memory comes from the state, its options from here. `wrap` wraps the
+    `LossModule`; `step_context` surrounds the forward pass; `region(name)` surrounds the phases data, forward,
+    backward, optimizer and ema. `should_stop` is asked after every step; with several processes it must answer the
+    same in all. `checkpoint` is called every `checkpoint_every` steps, once all losses up to there are known to be
+    finite.
+
+    Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite, and `ValueError` when the
+    state belongs to another model, optimizer or seed.
+    """
+    state = _begun(diffusion, state, ema_decay, seed)
+    module = LossModule(diffusion.model, diffusion.process, loss)
+    loop = _Loop(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region)
+    log = _Log(state, log_every)
+    was_training = diffusion.model.training
+    diffusion.model.train()
+    try:
+        while state.step < num_steps:
+            log.add(*loop.step(batches, step_context, rank))
+            stopping = state.step == num_steps or (should_stop is not None and should_stop())
+            saving = checkpoint is not None and state.step % checkpoint_every == 0
+            info = log.info(read=stopping or saving)
+            if on_step is not None:
+                on_step(info)
+            if checkpoint is not None and saving:
+                loop.keep_moments()
+                checkpoint(state)
+            if stopping:
+                break
+    finally:
+        diffusion.model.train(was_training)
+    loop.keep_moments()
+    return state
+
+
+class _Loop:
+    """One step after another: data, forward, backward, optimizer, EMA."""
+
+    def __init__(
+        self,
+        state: TrainState,
+        make_optimizer: MakeOptimizer,
+        loss_of: Callable[..., Tensor],
+        clip_norm: float | None,
+        region: Region | None,
+    ) -> None:
+        self.state, self.model = state, state.diffusion.model
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = _continued(make_optimizer(self.parameters), state)
+        self.loss_of = loss_of
+        self.clip_norm = math.inf if clip_norm is None else clip_norm
+        self.region = region or (lambda name: nullcontext())
+        self.random = torch.Generator(state.diffusion.device)
+
+    def step(
+        self, batches: Callable[[int], Tensor], context: Callable[[], AbstractContextManager[object]], rank: int
+    ) -> tuple[Tensor, Tensor]:
+        """Do one step; return its loss and its gradient norm before clipping, both still on the device."""
+        state, region = self.state, self.region
+        with region("data"):
+            x_0 = batches(state.step)  # (N, C, H, W)
+            t, eps = self._draw(x_0, rank)
+        with region("forward"), context():
+            loss = self.loss_of(x_0, t, eps)
+        with region("backward"):
+            loss.backward()
+        with region("optimizer"):
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.images_seen += len(x_0)
+        with region("ema"):
+            state.ema.update(self.model, state.step)
+        return loss.detach(), norm
+
+    def _draw(self, x_0: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+        """Timesteps (N,) and noise (N, C, H, W) of the coming step, a function of (seed, step, rank)."""
+        self.random.manual_seed(mixed_seed(self.state.seed, self.state.step, rank))
+        num_timesteps = self.state.diffusion.process.num_timesteps
+        t = torch.randint(num_timesteps, (len(x_0),), generator=self.random, device=x_0.device)
+        return t, torch.randn(x_0.shape, generator=self.random, device=x_0.device, dtype=x_0.dtype)
+
+    def keep_moments(self) -> None:
+        """Write the optimizer's memory into the state."""
+        self.state.optimizer = type(self.optimizer).__name__
+        self.state.moments = saved_moments(self.optimizer, self.model)
+
+
+class _Log:
+    """Reads losses from the device a few at a time, and names the step at which one is not finite."""
+
+    def __init__(self, state: TrainState, every: int) -> None:
+        self.state, self.every = state, every
+        self.unread: list[Tensor] = []
+        self.started = self.last_time = time.perf_counter()
+        self.last_images = state.images_seen
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        """Keep the numbers of a step on the device."""
+        self.unread.append(torch.stack([loss.float(), norm.float()]))
+
+    def info(self, *, read: bool) -> StepInfo:
+        """Describe the step just done, reading the losses when it is time or `read` asks for it."""
+        rate = loss = None
+        if read or self.state.step % self.every == 0:
+            loss = self._read()
+            now, images = time.perf_counter(), self.state.images_seen
+            rate = (images - self.last_images) / (now - self.last_time)
+            self.last_time, self.last_images = now, images
+        seconds = time.perf_counter() - self.started
+        return StepInfo(self.state.step, loss, rate, self.state.images_seen, seconds)
+
+    def _read(self) -> float:
+        """Fetch all unread losses with one wait for the device, and return the last."""
+        rows: list[list[float]] = torch.stack(self.unread).tolist()
+        first = self.state.step - len(rows) + 1
+        self.unread.clear()
+        for step, (loss, norm) in enumerate(rows, first):
+            if not math.isfinite(loss):
+                raise NotFiniteError(f"the loss is {loss}", step)
+            if not math.isfinite(norm):
+                raise NotFiniteError(f"the gradient norm is {norm}", step)
+            self.state.losses.append(loss)
+        return rows[-1][0]
+
+
+def _begun(diffusion: Diffusion, state: TrainState | None, ema_decay: float, seed: int | None) -> TrainState:
+    """The state to go on from: a new one, or the given one once it is known to fit."""
+    if state is None:
+        return TrainState(diffusion, EMA(diffusion.model, ema_decay), seed=seed or 0)
+    if state.diffusion.model is not diffusion.model:
+        raise ValueError("the state belongs to another model; pass state.diffusion, or state.with_model(model)")
+    if seed not in (None, state.seed):
+        raise ValueError(
+            f"seed is {seed}, but the state was trained with seed {state.seed}; leave seed out to go on with it"
+        )
+    state.ema.decay = ema_decay
+    return state
+
+
+def _continued(optimizer: torch.optim.Optimizer, state: TrainState) -> torch.optim.Optimizer:
+    """A fresh optimizer with the memory of the state's, if it has any."""
+    name = type(optimizer).__name__
+    if state.moments and name != state.optimizer:
+        raise ValueError(f"the state was trained with {state.optimizer}, not with {name}; pass the same optimizer")
+    restore_moments(optimizer, state.diffusion.model, state.moments)
+    return optimizer
