@@ -1,0 +1,1 @@
+"""One py:percent source for each notebook: its student copy, its solved master, and the proofs on both."""
