@@ -54,6 +54,7 @@ def _run(name: str, argv: list[str]) -> int:
             raise
         raise ValueError(f"{error.name} is not installed in {sys.executable}: type `make lab` first.") from error
     status: int = command.main(argv)
+    sys.stdout.flush()  # here, where a reader that has gone is no error
     return status
 
 

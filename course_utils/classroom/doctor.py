@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-__all__ = ["CHECKS", "Row", "diagnose", "granted_cores", "main", "table"]
+__all__ = ["CHECKS", "Row", "diagnose", "main", "table"]
 
 ROOT = Path(__file__).resolve().parents[2]
 OLDEST, NEWEST = (3, 11), (3, 13)
@@ -154,35 +154,14 @@ def _check_cuda(torch: ModuleType) -> Row:  # pragma: no cover - CUDA
     return Row("device", "ok", seen)
 
 
-def granted_cores() -> int:
-    """Cores this process may use: its affinity, or less where a control group caps its CPU time."""
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for cap in _control_group("cpu.max"):  # "max 100000", or microseconds granted per period
-        quota, period = cap.split()
-        if quota != "max":
-            granted = min(granted, int(quota) // int(period))
-    return max(1, granted)
-
-
-def _control_group(file: str) -> list[str]:
-    """What this process's control group and those above it say in one file (cgroup v2); empty where there is none."""
-    own = [line[3:] for line in _read(Path("/proc/self/cgroup")).splitlines() if line.startswith("0::")]
-    if not own:
-        return []
-    folder = Path("/sys/fs/cgroup", own[0].lstrip("/"))
-    return [cap for above in (folder, *folder.parents) if (cap := _read(above / file).strip())]
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
-
-
 def check_threads() -> Row:
     """Cores granted against the threads torch would start."""
-    granted, torch = granted_cores(), _torch()
+    torch = _torch()
     if isinstance(torch, str):
-        return Row("threads", "warn", f"{granted} cores granted; torch's threads are not known", INSTALL)
-    threads = torch.get_num_threads()
+        return Row("threads", "warn", "not known without torch", INSTALL)
+    from course_utils.measure.cores import cores_granted
+
+    granted, threads = cores_granted(), torch.get_num_threads()
     seen = f"{granted} cores granted, {threads} torch threads"
     fix = f"export OMP_NUM_THREADS={granted}"
     if threads > granted:
@@ -207,6 +186,15 @@ def check_memory() -> Row:
     return Row("memory", "ok", seen)
 
 
+def _control_group(file: str) -> list[str]:
+    """What this process's control group and those above it say in one file (cgroup v2); empty where there is none."""
+    own = Path("/proc/self/cgroup")
+    paths = [line[3:] for line in own.read_text().splitlines() if line.startswith("0::")] if own.exists() else []
+    folders = [Path("/sys/fs/cgroup", path.lstrip("/")) for path in paths]
+    files = [above / file for folder in folders for above in (folder, *folder.parents)]
+    return [limit.read_text().strip() for limit in files if limit.exists()]
+
+
 def check_disk() -> Row:
     """Space left where the course lies."""
     free = shutil.disk_usage(ROOT).free
@@ -218,6 +206,36 @@ def check_disk() -> Row:
     return Row("disk", "ok", seen)
 
 
+def check_data() -> Row:
+    """The images that the notebooks would use; what is found is read whole, nothing is downloaded."""
+    torch = _torch()
+    if isinstance(torch, str):
+        return Row("data", "warn", "not known without torch", INSTALL)
+    from course_utils.diffusion.cifar_files import find_cifar10, read_cifar10
+    from course_utils.diffusion.data import data_folders
+
+    get_it = "python -m course_utils data --download"
+    try:
+        found = next((path for folder in data_folders() if (path := find_cifar10(folder))), None)
+        if found is None:
+            return Row("data", "warn", "no CIFAR-10: without a network, procedural images stand in and say so", get_it)
+        counts = [len(read_cifar10(found, split)[1]) for split in ("train", "test")]
+    except (ValueError, OSError) as error:
+        return Row(
+            "data", "fail", str(error), f"name a folder that holds CIFAR-10 in COURSE_DATA, or unset it and {get_it}"
+        )
+    return Row("data", "ok", f"CIFAR-10 in {found}: {counts[0]:,} + {counts[1]:,} images, verified")
+
+
+def check_weights() -> Row:
+    """Trained weights to draw with."""
+    found = sorted(path.name for path in (ROOT / "data").glob("*.safetensors"))
+    if found:
+        return Row("weights", "ok", ", ".join(found))
+    seen = "none: pictures come from the closed-form denoiser, which needs no training and recalls its images"
+    return Row("weights", "warn", seen, "python -m course_utils train makes your own")
+
+
 # ---- Lab and cluster -------------------------------------------------------------------------------------------------
 
 
@@ -226,13 +244,10 @@ def check_lab() -> Row:
     name = "Lab and kernel"
     if find_spec("jupyterlab") is None or find_spec("ipykernel") is None:
         return Row(name, "fail", "JupyterLab or its Python kernel is not installed", INSTALL)
-    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from jupyter_client.kernelspec import KernelSpecManager
 
     seen = f"JupyterLab {metadata.version('jupyterlab')}"
-    try:
-        kernel = KernelSpecManager().get_kernel_spec("python3").argv[0]
-    except NoSuchKernel:
-        return Row(name, "fail", f"{seen}, no kernel python3", INSTALL)
+    kernel = KernelSpecManager().get_kernel_spec("python3").argv[0]
     if kernel in ("python", "python3") or Path(kernel).absolute() == Path(sys.executable).absolute():
         return Row(name, "ok", f"{seen}, its kernel python3 is this Python")
     fix = "python -m ipykernel install --sys-prefix --name python3, and start Lab with `make lab`"
@@ -253,6 +268,8 @@ CHECKS: list[Callable[[], Row]] = [
     check_threads,
     check_memory,
     check_disk,
+    check_data,
+    check_weights,
     check_lab,
     check_slurm,
 ]

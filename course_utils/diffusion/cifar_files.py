@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from course_utils.diffusion.atomic import replacing
 
-__all__ = ["CLASSES", "NPZ_NAME", "download_cifar10", "find_cifar10", "read_cifar10"]
+__all__ = ["CLASSES", "NPZ_NAME", "download_cifar10", "find_cifar10", "keep_as_npz", "read_cifar10"]
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 NPZ_NAME, FOLDER_NAME, ARCHIVE_NAME = "cifar10.npz", "cifar-10-batches-py", "cifar-10-python.tar.gz"
@@ -68,7 +68,7 @@ def read_cifar10(path: Path, split: str) -> Arrays:
     except _DAMAGE as error:
         raise ValueError(
             f"{path} is not a whole CIFAR-10 ({type(error).__name__}: {error}); "
-            "remove it, then fetch the data again with: python -m course_utils data"
+            "remove it, then fetch the data again with: python -m course_utils data --download"
         ) from error
     return np.ascontiguousarray(images), labels.astype(np.int64)
 
@@ -88,13 +88,17 @@ def download_cifar10(folder: Path) -> Path:
             download_url(CIFAR10.url, temporary, ARCHIVE_NAME, CIFAR10.tgz_md5)
         except RuntimeError as error:  # torchvision's word for a wrong checksum
             raise OSError(f"{CIFAR10.url} did not arrive whole: {error}") from error
-        return _keep_as_npz(Path(temporary) / ARCHIVE_NAME, folder / NPZ_NAME)
+        return keep_as_npz(Path(temporary) / ARCHIVE_NAME, folder / NPZ_NAME)
 
 
-def _keep_as_npz(archive: Path, target: Path) -> Path:
+def keep_as_npz(path: Path, target: Path) -> Path:
+    """Verify a CIFAR-10 in any of the three forms and write it as one .npz, whole or not at all.
+
+    Raises `ValueError` as `read_cifar10` does.
+    """
     arrays: dict[str, NDArray[Any]] = {"classes": np.array(CLASSES)}
     for split in COUNTS:
-        images, labels = read_cifar10(archive, split)
+        images, labels = read_cifar10(path, split)
         arrays |= {f"x_{split}": images.transpose(0, 2, 3, 1), f"y_{split}": labels.astype(np.uint8)}
     with replacing(target) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes ** for allow_pickle

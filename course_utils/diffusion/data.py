@@ -194,7 +194,8 @@ def _downloaded(folders: Sequence[Path], download: bool) -> Path | None:
             reason = f"the download failed: {error}"
     print(
         f"No CIFAR-10 in {', '.join(map(str, folders))} ({reason}): using procedural images, which are not CIFAR-10. "
-        f"To get the data: python -m course_utils data, on a connected machine, then put cifar10.npz into {target}."
+        "To get it: python -m course_utils data --download, on a connected machine, then put cifar10.npz into "
+        f"{target}."
     )
     return None
 
