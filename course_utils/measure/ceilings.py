@@ -1,0 +1,229 @@
+"""The ceilings of this device, measured: matrix products per dtype, streaming memory, cache, and the cost of a launch.
+
+The two roofs of the roofline model (Williams, Waterman, Patterson: "Roofline", 2009) and a cache roof below the memory
+one. A rate is the best of several interleaved rounds: a ceiling is what the device can do, not what it does on average.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_utils.measure.hardware import Device, detect
+from course_utils.measure.observers import refuse_profilers
+from course_utils.measure.synchronize import device_synchronizer
+from course_utils.measure.tables import Table, Tabular, seconds_text, si_text
+from course_utils.measure.timing import Stopwatch
+
+__all__ = ["Ceilings", "calibrate"]
+
+METHOD_VERSION = 1  # raise it whenever the same device would get other ceilings
+HOPELESS = 1 / 8  # of the best rate so far: a dtype slower than that is not tried on larger matrices
+_TORCH_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Ceilings(Tabular):
+    """Measured ceilings of one device: FLOP/s by dtype name, bytes/s of memory and of cache, seconds a launch.
+
+    Bytes are counted as `count` does (a copy reads once and writes once). `rough` marks the quick smoke measurement.
+    """
+
+    device: Device
+    flop_per_s: dict[str, float]
+    bytes_per_s: float
+    cache_bytes_per_s: float
+    launch_s: float
+    rough: bool = False
+
+    def ridge(self, dtype: str = "fp32") -> float:
+        """Intensity in FLOP/byte above which arithmetic, not memory, is the limit. ValueError for an unknown dtype."""
+        if dtype not in self.flop_per_s:
+            raise ValueError(f"dtype is {dtype!r}, wanted one of those measured here: {', '.join(self.flop_per_s)}.")
+        return self.flop_per_s[dtype] / self.bytes_per_s
+
+    def table(self) -> Table:
+        """One row a ceiling: measured, the datasheet's, and their ratio."""
+        sheet = self.device.datasheet
+        rates = sheet.flop_per_s if sheet else {}
+        rows = [
+            _row(f"{dtype} matrix product", rate, rates.get(dtype), "FLOP/s") for dtype, rate in self.flop_per_s.items()
+        ]
+        rows.append(_row("memory", self.bytes_per_s, sheet.bytes_per_s if sheet else None, "B/s"))
+        rows.append(_row("cache", self.cache_bytes_per_s, None, "B/s"))
+        rows.append(("kernel launch", seconds_text(self.launch_s), None, None))
+        ridges = ", ".join(f"{dtype} {self.ridge(dtype):.1f}" for dtype in self.flop_per_s)
+        note = f"ridge in FLOP/byte: {ridges}; datasheet: {self.device.datasheet_text}"
+        title = f"{self.device.name}, {self.device.threads} threads{', rough' if self.rough else ''}"
+        return Table(("ceiling", "measured", "datasheet", "reached"), rows, title=title, note=note)
+
+
+def calibrate(device: Device | torch.device | str | None = None, *, refresh: bool = False) -> Ceilings:
+    """Measure the ceilings of `device` (what `detect` returns or takes), or recall those measured before.
+
+    They are kept as JSON per device, thread count and torch version under `COURSE_CACHE` or
+    `~/.cache/diffusion-course`; `refresh` measures again. Takes some 10 s, with `COURSE_SCALE=smoke` a second for a
+    rough answer that is kept apart. Raises RuntimeError under a profiler.
+    """
+    found = device if isinstance(device, Device) else detect(device)
+    place = torch.device(found.kind if device is None or isinstance(device, Device) else device)
+    rough = os.environ.get("COURSE_SCALE") == "smoke"
+    path = _cache_path(found, rough)
+    if not refresh and (kept := _load(path, found, rough)) is not None:
+        return kept
+    refuse_profilers("calibrate")
+    ceilings = _measured(found, place, rough)
+    _save(path, ceilings)
+    return ceilings
+
+
+def _measured(found: Device, device: torch.device, rough: bool) -> Ceilings:
+    watch = Stopwatch(time.perf_counter, device_synchronizer(torch.empty(0, device=device)))
+    budget_s = 0.05 if rough else 0.8
+    with torch.inference_mode():
+        return Ceilings(
+            device=found,
+            flop_per_s=_matrix_rates(found, device, watch, budget_s, rough),
+            bytes_per_s=_stream_rate(_memory_sizes(found, rough), device, watch, budget_s),
+            cache_bytes_per_s=_stream_rate(_cache_sizes(found), device, watch, budget_s),
+            launch_s=_launch_s(device, watch, budget_s / 4),
+            rough=rough,
+        )
+
+
+def _matrix_rates(
+    found: Device, device: torch.device, watch: Stopwatch, budget_s: float, rough: bool
+) -> dict[str, float]:
+    rates: dict[str, float] = {}
+    for dtype in _dtypes(found):
+        with _plain_fp32(tf32=dtype == "tf32"):
+            rates[dtype] = _matrix_rate(dtype, _matrix_sizes(found, rough), device, watch, budget_s, rates)
+    return rates
+
+
+def _matrix_rate(
+    dtype: str, sizes: list[int], device: torch.device, watch: Stopwatch, budget_s: float, known: dict[str, float]
+) -> float:
+    best = 0.0
+    for size in sizes:
+        a, b = (torch.randn(size, size, device=device).to(_TORCH_DTYPES[dtype]) for _ in range(2))
+        out = torch.empty_like(a)
+        seconds = _best_s(partial(torch.mm, a, b, out=out), watch, budget_s)
+        best = max(best, 2 * size**3 / seconds)
+        if best < HOPELESS * max(known.values(), default=0.0):
+            break
+    return best
+
+
+def _stream_rate(sizes: list[int], device: torch.device, watch: Stopwatch, budget_s: float) -> float:
+    """Best rate of copy and triad over working sets of `sizes` bytes: three float32 arrays each."""
+    best = 0.0
+    for size in sizes:
+        n = max(1, size // 12)
+        a, b, c = (torch.ones(n, device=device) for _ in range(3))
+        copy_s = _best_s(partial(a.copy_, b), watch, budget_s / 2)
+        triad_s = _best_s(partial(torch.add, b, c, alpha=2.0, out=a), watch, budget_s / 2)
+        best = max(best, 8 * n / copy_s, 12 * n / triad_s)
+    return best
+
+
+def _launch_s(device: torch.device, watch: Stopwatch, budget_s: float) -> float:
+    one = torch.zeros(1, device=device)
+    return _best_s(lambda: one.add_(1), watch, budget_s)
+
+
+def _best_s(run: Callable[[], Any], watch: Stopwatch, budget_s: float) -> float:
+    """Seconds of the fastest call: at least three rounds, more while they last no longer than the budget."""
+    spent = watch.sample(run)
+    calls = 1 if spent > budget_s else watch.calls_per_sample(run, (), min(0.002, budget_s / 10))
+    best, rounds = math.inf, 0
+    while rounds < 3 or spent < budget_s:
+        lasted = watch.sample(run, calls=calls)
+        spent, best, rounds = spent + lasted, min(best, lasted / calls), rounds + 1
+        if spent > 4 * budget_s:
+            break
+    return best
+
+
+def _dtypes(found: Device) -> list[str]:
+    kinds = {"cuda": ["fp32", "tf32", "bf16", "fp16"], "cpu": ["fp32", "bf16", "fp16"], "mps": ["fp32", "fp16"]}
+    return [dtype for dtype in kinds[found.kind] if dtype != "tf32" or "tf32" in found.fast_dtypes]
+
+
+def _matrix_sizes(found: Device, rough: bool) -> list[int]:
+    if found.kind == "cpu":
+        return [256] if rough else [512, 1024, 2048]
+    return [1024] if rough else [2048, 4096, 8192]
+
+
+def _memory_sizes(found: Device, rough: bool) -> list[int]:
+    """Bytes of a working set well beyond the last-level cache, within an eighth of the memory."""
+    beyond = max(24 * _MIB if rough else 192 * _MIB, (2 if rough else 8) * found.cache_bytes)
+    return [min(beyond, found.memory_bytes // 8, (128 if rough else 1024) * _MIB)]
+
+
+def _cache_sizes(found: Device) -> list[int]:
+    """Bytes of working sets that fit: from half of the second level to a quarter of the last."""
+    last = found.cache_bytes or 4 * _MIB
+    private = found.l2_bytes * (min(found.threads, found.cores) if found.kind == "cpu" else 1) // 2
+    return sorted({size for size in (private, last // 8, last // 4) if size})
+
+
+@contextmanager
+def _plain_fp32(*, tf32: bool) -> Iterator[None]:
+    """Float32 products in true float32, or in TF32, whatever was set before; put back afterwards."""
+    mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to type checkers
+    backends = (torch.backends.cuda.matmul, mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "tf32" if tf32 else "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+def _cache_path(found: Device, rough: bool) -> Path:
+    folder = Path(os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "diffusion-course")
+    same = (found.name, found.kind, found.cores, found.threads, found.cache_bytes, found.processors)
+    key = json.dumps([same, torch.__version__, METHOD_VERSION, rough])
+    slug = re.sub(r"[^a-z0-9]+", "-", found.name.lower()).strip("-")
+    return folder / f"ceilings-{slug}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+
+
+def _load(path: Path, found: Device, rough: bool) -> Ceilings | None:
+    """Ceilings kept in a file; None where there is none, or none that can be read."""
+    try:
+        kept = json.loads(path.read_text())
+        flop_per_s = {str(dtype): float(rate) for dtype, rate in kept["flop_per_s"].items()}
+        memory, cache, launch = (float(kept[name]) for name in ("bytes_per_s", "cache_bytes_per_s", "launch_s"))
+        return Ceilings(found, flop_per_s, memory, cache, launch, rough)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _save(path: Path, ceilings: Ceilings) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(asdict(ceilings), indent=1, default=str) + "\n")
+    part.replace(path)
+
+
+def _row(name: str, measured: float, promised: float | None, unit: str) -> tuple[object, ...]:
+    if promised is None:
+        return (name, si_text(measured, unit), None, None)
+    return (name, si_text(measured, unit), si_text(promised, unit), f"{measured / promised:.0%}")

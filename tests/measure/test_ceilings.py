@@ -1,0 +1,129 @@
+"""Ceilings: known rates from a rigged clock, the cache, and the real (rough) measurement's own consistency."""
+
+import json
+
+import pytest
+import torch
+
+from course_utils.measure import ceilings as module
+from course_utils.measure.ceilings import Ceilings, calibrate
+from course_utils.measure.hardware import Device, detect
+from course_utils.measure.timing import Stopwatch
+
+
+@pytest.fixture
+def smoke(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_SCALE", "smoke")
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def device(**changes):
+    known = {"name": "Tesla T4", "kind": "cuda", "cores": 2, "threads": 2, "memory_bytes": 16 * 10**9,
+             "cache_bytes": 4 * 2**20, "l2_bytes": 4 * 2**20, "fast_dtypes": ("fp32", "fp16")}  # fmt: skip
+    return Device(**(known | changes))
+
+
+class Clock:
+    """Advances only when an operation says so."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_best_round_counts():
+    clock, durations = Clock(), iter([9.0, 5.0, 4.0, 7.0, 6.0, 8.0] * 1000)
+
+    def run():
+        clock.now += next(durations)
+
+    assert module._best_s(run, Stopwatch(clock, lambda: None), budget_s=100.0) == 4.0
+
+
+def test_matrix_rates_divide_2_n_cubed_by_the_time(monkeypatch):
+    monkeypatch.setattr(module, "_best_s", lambda run, watch, budget_s: 1e-3)
+    rate = module._matrix_rate("fp32", [16, 32], torch.device("cpu"), None, 0.1, {})
+    assert rate == 2 * 32**3 / 1e-3
+
+
+def test_stream_rates_count_reads_and_writes(monkeypatch):
+    monkeypatch.setattr(module, "_best_s", lambda run, watch, budget_s: 1e-3)
+    assert module._stream_rate([12_000], torch.device("cpu"), None, 0.1) == 12_000 / 1e-3
+
+
+def test_a_hopeless_dtype_is_not_tried_on_larger_matrices(monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "_best_s", lambda run, watch, budget_s: asked.append(run) or 1.0)
+    module._matrix_rate("fp16", [8, 16, 32], torch.device("cpu"), None, 0.1, {"fp32": 1e12})
+    assert len(asked) == 1
+
+
+def test_ridge_and_table_beside_the_datasheet():
+    measured = Ceilings(device(), {"fp32": 4.05e12, "fp16": 26e12}, 256e9, 1e12, 5e-6)
+    assert measured.ridge() == 4.05e12 / 256e9
+    assert measured.ridge("fp16") == 26e12 / 256e9
+    text = str(measured)
+    assert "50%" in text
+    assert "80%" in text
+    assert "T4: NVIDIA T4" in text
+    with pytest.raises(ValueError, match="dtype is 'bf16'"):
+        measured.ridge("bf16")
+
+
+def test_an_unknown_device_is_said():
+    measured = Ceilings(device(name="Some GPU 9000"), {"fp32": 1e12}, 1e11, 1e12, 5e-6)
+    assert "unknown device" in str(measured)
+
+
+def test_smoke_calibration_is_measured_once_and_recalled(smoke, monkeypatch):
+    first = calibrate("cpu")
+    assert first.rough
+    assert {"fp32", "bf16", "fp16"} == set(first.flop_per_s)
+    assert all(rate > 0 for rate in (*first.flop_per_s.values(), first.bytes_per_s, first.launch_s))
+    monkeypatch.setattr(module, "_measured", lambda *_: pytest.fail("measured again"))
+    assert calibrate("cpu") == first
+    assert calibrate(detect("cpu")) == first
+    assert [path.suffix for path in smoke.iterdir()] == [".json"]
+
+
+def test_refresh_other_threads_and_broken_files_measure_again(smoke, monkeypatch):
+    runs = []
+
+    def measured(found, place, rough):
+        runs.append(found.threads)
+        return Ceilings(found, {"fp32": 1e9}, 1e9, 1e9, 1e-6, rough)
+
+    monkeypatch.setattr(module, "_measured", measured)
+    calibrate("cpu")
+    calibrate("cpu", refresh=True)
+    (kept,) = smoke.iterdir()
+    kept.write_text(kept.read_text()[:20])
+    calibrate("cpu")
+    assert json.loads(kept.read_text())["bytes_per_s"] == 1e9
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    calibrate("cpu")
+    assert len(runs) == 4
+    assert runs[-1] == 77
+    assert len(list(smoke.iterdir())) == 2
+
+
+def test_float32_precision_is_put_back():
+    before = torch.backends.cuda.matmul.fp32_precision
+    with module._plain_fp32(tf32=True):
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    assert torch.backends.cuda.matmul.fp32_precision == before
+
+
+def test_working_sets_fit_or_do_not():
+    found = device()
+    assert all(size <= found.cache_bytes // 2 for size in module._cache_sizes(found))
+    assert all(size >= 8 * found.cache_bytes for size in module._memory_sizes(found, False))
+    assert module._memory_sizes(device(memory_bytes=2**28), False) == [2**25]
+
+
+def test_profilers_are_refused(smoke):
+    with torch.profiler.profile(), pytest.raises(RuntimeError, match="calibrate refuses"):
+        calibrate("cpu", refresh=True)
