@@ -136,7 +136,7 @@ def test_resnet18_equals_the_sum_over_its_layers():
 
 
 def hand_sum_of_unet(model, x, t):
-    """Layer by layer from the shapes that forward hooks see; attention from its definition (4 heads of 32, 4 memories)."""
+    """Layer by layer from shapes that hooks see; attention from its definition (4 heads of 32, 4 memories)."""
     flop = []
 
     def layer(module, args, out):
@@ -214,6 +214,15 @@ def test_keyword_arguments_reach_the_callable():
             return x @ weight
 
     assert count(Scaled(), torch.randn(2, 3), weight=torch.randn(3, 5)).flop == 2 * 30
+
+
+def test_a_compiled_model_is_counted_as_the_model_that_it_compiles():
+    model, x = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 2)), torch.randn(3, 4)
+    compiled = torch.compile(model, backend="eager")
+    compiled(x)
+    work = count(compiled, x)
+    assert work.flop == count(model, x).flop == 2 * 3 * (4 * 8 + 8 * 2)
+    assert list(work.per_module) == ["_orig_mod.0", "_orig_mod.1", "_orig_mod.2", BETWEEN]
 
 
 def test_inference_mode_and_no_grad_count_the_same():
