@@ -38,7 +38,7 @@ from course_utils.diffusion.schedules import (
     sigmoid_betas,
     timesteps,
 )
-from course_utils.diffusion.training import LossModule, NotFiniteError, StepInfo, TrainState, train
+from course_utils.diffusion.training import LossModule, NotFiniteError, StepInfo, Stepper, TrainState, train
 
 __all__ = [
     "BETA_SCHEDULES",
@@ -58,6 +58,7 @@ __all__ = [
     "Recipe",
     "Scale",
     "StepInfo",
+    "Stepper",
     "TrainState",
     "Treatment",
     "adam",

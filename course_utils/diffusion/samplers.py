@@ -57,7 +57,7 @@ def ddpm(
         beta = 1 - a_t / a_next
         x_t = (a_next**0.5 * beta * x_0 + (1 - beta) ** 0.5 * (1 - a_next) * x_t) / (1 - a_t)
         if a_next < 1:
-            x_t += (beta * (1 - a_next) / (1 - a_t)) ** 0.5 * noise(x_T)
+            x_t += (beta * (1 - a_next) / (1 - a_t)) ** 0.5 * noise(x_T).double()
     return x_t.to(x_T.dtype)
 
 
@@ -87,7 +87,7 @@ def ddim(
         direction = max(0.0, 1 - a_next - sigma**2) ** 0.5  # rounding may push 0 just below it
         x_t = a_next**0.5 * x_0 + direction * eps
         if sigma > 0:
-            x_t += sigma * noise(x_T)
+            x_t += sigma * noise(x_T).double()
     return x_t.to(x_T.dtype)
 
 

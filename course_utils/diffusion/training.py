@@ -21,7 +21,7 @@ from course_utils.diffusion.optimizers import MakeOptimizer, Moments, adam, rest
 from course_utils.diffusion.process import Process
 from course_utils.diffusion.seeds import mixed_seed
 
-__all__ = ["LossModule", "NotFiniteError", "StepInfo", "TrainState", "train"]
+__all__ = ["LossModule", "NotFiniteError", "StepInfo", "Stepper", "TrainState", "train"]
 
 Region = Callable[[str], AbstractContextManager[object]]
 
@@ -132,7 +132,7 @@ def train(
     """
     state = _begun(diffusion, state, ema_decay, seed)
     module = LossModule(diffusion.model, diffusion.process, loss)
-    loop = _Loop(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region)
+    loop = Stepper(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region)
     log = _Log(state, log_every)
     was_training = diffusion.model.training
     diffusion.model.train()
@@ -155,16 +155,19 @@ def train(
     return state
 
 
-class _Loop:
-    """One step after another: data, forward, backward, optimizer, EMA."""
+class Stepper:
+    """One training step after another, on demand: data, forward, backward, optimizer, EMA.
+
+    `train` drives one; a benchmark drives one step by step. `loss_of(x_0, t, eps)` is a `LossModule`, wrapped or not.
+    """
 
     def __init__(
         self,
         state: TrainState,
         make_optimizer: MakeOptimizer,
         loss_of: Callable[..., Tensor],
-        clip_norm: float | None,
-        region: Region | None,
+        clip_norm: float | None = 1.0,
+        region: Region | None = None,
     ) -> None:
         self.state, self.model = state, state.diffusion.model
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -175,7 +178,10 @@ class _Loop:
         self.random = torch.Generator(state.diffusion.device)
 
     def step(
-        self, batches: Callable[[int], Tensor], context: Callable[[], AbstractContextManager[object]], rank: int
+        self,
+        batches: Callable[[int], Tensor],
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+        rank: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Do one step; return its loss and its gradient norm before clipping, both still on the device."""
         state, region = self.state, self.region
