@@ -27,6 +27,7 @@ from course_utils.diffusion.scales import scale
 __all__ = ["Chapter", "main", "run_course"]
 
 CELL_LIMIT_S = 3600
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} cells [{elapsed}, {remaining} left]"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def run_course(folders: Folders, chapters: Sequence[Chapter], size: str) -> dict
     outcomes: dict[str, Outcome] = {}
     env = dict(os.environ) | {"COURSE_SCALE": size}
     total = sum(chapter.code_cells for chapter in chapters)
-    with tqdm(total=total, unit="cell", disable=None) as bar, _ticking(bar):
+    with tqdm(total=total, bar_format=BAR, smoothing=0, disable=None) as bar, _ticking(bar):
         for chapter in chapters:
             outcomes[chapter.name] = outcome = _run_chapter(chapter, env, bar)
             _write_copy(folders, chapter)
