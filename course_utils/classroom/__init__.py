@@ -1,0 +1,36 @@
+"""The classroom: whatever draws or talks to a person. Names load on first use, so that `doctor` needs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "check": "checks",
+    "film_strip": "images",
+    "show_images": "images",
+    "plot_losses": "plots",
+    "plot_profile": "plots",
+    "plot_samples_s": "plots",
+    "live_training": "live",
+    "plot_roofline": "roofline",
+    "predict": "predictions",
+    "reveal": "predictions",
+    "color": "style",
+    "style": "style",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"course_utils.classroom has no {name!r}; it offers {', '.join(__all__)}")
+    module = import_module(f"course_utils.classroom.{_HOME[name]}")
+    return module if name == "check" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    """What completion shows."""
+    return __all__

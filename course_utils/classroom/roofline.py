@@ -1,0 +1,160 @@
+"""The roofline on this machine's measured ceilings (Williams, Waterman, Patterson: Roofline, CACM 2009)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from course_utils.classroom.style import PALETTE, color, figure
+from course_utils.measure import Ceilings, Device, Profile, Timing, Work, calibrate
+
+__all__ = ["Point", "attainable", "plot_predicted", "plot_roofline", "points_of"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One dot of a roofline: `intensity` in FLOP/byte, `flop_per_s`, and the share of time it stands for (0 to 1)."""
+
+    name: str
+    intensity: float
+    flop_per_s: float
+    share: float = 1.0
+
+
+def attainable(intensity: float | np.ndarray, flop_per_s: float, bytes_per_s: float) -> float | np.ndarray:
+    """The most FLOP/s at an intensity (FLOP/byte) below both roofs: min(peak, intensity x bandwidth)."""
+    return np.minimum(flop_per_s, np.asarray(intensity) * bytes_per_s)
+
+
+def points_of(measured: Mapping[str, tuple[Work, Timing]] | Profile) -> list[Point]:
+    """The dots of a roofline: one a named (work, timing) pair, or one a block of a profile (forward pass)."""
+    if isinstance(measured, Profile):
+        return [
+            Point(row.name, row.forward_flop / row.forward_bytes, row.forward_flop / row.forward_s, row.share)
+            for row in measured.rows
+            if row.forward_flop and row.forward_bytes and row.forward_s
+        ]
+    return [
+        Point(name, work.flop / work.bytes_moved, work.flop / timing.median_s)
+        for name, (work, timing) in measured.items()
+        if work.flop
+    ]
+
+
+def draw_roofs(ax: Axes, ceilings: Ceilings, dtypes: list[str], reach: tuple[float, float]) -> None:
+    """The roofs of a device over intensities `reach`: memory and cache slopes, one flat roof a dtype, all measured."""
+    span = np.geomspace(*reach, 200)
+    top = max(ceilings.flop_per_s[name] for name in dtypes)
+    ax.plot(span, attainable(span, top, ceilings.bytes_per_s), color="#333333", linewidth=1.6)
+    if ceilings.cache_bytes_per_s:
+        ax.plot(span, attainable(span, top, ceilings.cache_bytes_per_s), color="#888888", linewidth=1.2, linestyle="--")
+    for name in dtypes:
+        peak = ceilings.flop_per_s[name]
+        start = peak / (ceilings.cache_bytes_per_s or ceilings.bytes_per_s)
+        ax.plot([start, reach[1]], [peak, peak], color="#333333", linewidth=1.2)
+        ax.annotate(f"{name} {peak / 1e9:,.0f} GFLOP/s", (reach[1], peak), ha="right", va="bottom", fontsize=8)
+    left = reach[0] * 1.3
+    ax.annotate(
+        f"memory {ceilings.bytes_per_s / 1e9:.0f} GB/s",
+        (left, left * ceilings.bytes_per_s),
+        va="top",
+        fontsize=8,
+        xytext=(8, -4),
+        textcoords="offset points",
+    )
+    if ceilings.cache_bytes_per_s:
+        ax.annotate(
+            f"cache {ceilings.cache_bytes_per_s / 1e9:.0f} GB/s",
+            (left, left * ceilings.cache_bytes_per_s),
+            va="bottom",
+            ha="left",
+            fontsize=8,
+            xytext=(-4, 8),
+            textcoords="offset points",
+            color="#666666",
+        )
+
+
+def plot_roofline(
+    measured: Mapping[str, tuple[Work, Timing]] | Profile,
+    device: Device | Ceilings | None = None,
+    title: str = "",
+    *,
+    dtypes: tuple[str, ...] | None = None,
+) -> Figure:
+    """Measured points under this device's measured roofs, both axes logarithmic; a dot's area is its share of the time.
+
+    `measured` maps names to (Work, Timing), or is a `Profile`, whose blocks become dots; `device` defaults to this one.
+    """
+    ceilings = device if isinstance(device, Ceilings) else calibrate(device)
+    shown = [name for name in (dtypes or tuple(ceilings.flop_per_s)) if name in ceilings.flop_per_s]
+    points = points_of(measured)
+    if not points:
+        raise ValueError("nothing to draw: no FLOP was counted in what was given; pass work with matrix products.")
+    reach = (min(0.1, *(p.intensity for p in points)) / 1.5, max(1000.0, *(p.intensity for p in points)) * 1.5)
+    with figure(width=7.6, height=4.8) as (made, (ax,)):
+        draw_roofs(ax, ceilings, shown, reach)
+        draw_points(ax, points, legend=not isinstance(measured, Profile))
+        ax.set(xscale="log", yscale="log", xlim=reach)
+        ax.set(xlabel="arithmetic intensity (FLOP/byte)", ylabel="FLOP/s")
+        ax.set_title(title or f"Roofline of {ceilings.device}, roofs measured here")
+    return made
+
+
+def draw_points(ax: Axes, points: list[Point], *, legend: bool) -> None:
+    """The dots: coloured by name with a legend, or one colour with the names of the largest shares beside them."""
+    largest = sorted(points, key=lambda point: point.share, reverse=True)[:6]
+    for point in points:
+        shade = color(point.name) if legend else PALETTE[0]
+        size = 70 if legend else 20 + 900 * point.share
+        ax.scatter(
+            point.intensity,
+            point.flop_per_s,
+            s=size,
+            color=shade,
+            alpha=0.75,
+            edgecolor="white",
+            zorder=3,
+            label=point.name if legend else None,
+        )
+        if not legend and point in largest:
+            ax.annotate(
+                point.name, (point.intensity, point.flop_per_s), fontsize=7, xytext=(5, -9), textcoords="offset points"
+            )
+    if legend:
+        ax.legend(loc="lower right")
+
+
+def plot_predicted(profile: Profile, ceilings: Ceilings, dtype: str = "fp32", title: str = "") -> Figure:
+    """Forward time of each block as the roofline predicts it (x) against the measured one (y), both in ms."""
+    rows = [row for row in profile.rows if row.forward_flop and row.forward_bytes]
+    predicted = np.array(
+        [
+            row.forward_flop
+            / attainable(row.forward_flop / row.forward_bytes, ceilings.flop_per_s[dtype], ceilings.bytes_per_s)
+            for row in rows
+        ]
+    )
+    measured = np.array([row.forward_s for row in rows])
+    ends = np.array([min(predicted.min(), measured.min()) / 1.5, max(predicted.max(), measured.max()) * 1.5]) * 1e3
+    with figure(width=5.6, height=4.6) as (made, (ax,)):
+        ax.plot(ends, ends, color="#333333", linewidth=1.2, label="as predicted")
+        ax.plot(ends, 2 * ends, color="#888888", linewidth=1, linestyle="--", label="twice as slow")
+        ax.scatter(predicted * 1e3, measured * 1e3, color=PALETTE[0], alpha=0.8, edgecolor="white", zorder=3)
+        for index in np.argsort(measured)[-5:]:
+            ax.annotate(
+                rows[index].name,
+                (predicted[index] * 1e3, measured[index] * 1e3),
+                fontsize=7,
+                xytext=(5, -9),
+                textcoords="offset points",
+            )
+        ax.set(xscale="log", yscale="log", xlim=ends, ylim=(ends[0], ends[1] * 2))
+        ax.set(xlabel="predicted by the roofline (ms)", ylabel="measured (ms)")
+        ax.legend(loc="upper left")
+        ax.set_title(title or "Forward time of each block")
+    return made

@@ -1,0 +1,1 @@
+"""The ward, where patient and instruments meet: recorded training runs, sampling runs, the benchmark."""

@@ -1,0 +1,148 @@
+"""The ladder: every row's variants in turns, with intervals and exact counters: `python -m course_utils bench`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from course_utils.diffusion import SCALES, load_images, scale
+from course_utils.experiments.rows import Row, Setting, all_rows
+from course_utils.measure import Comparison, Ratio, Record, Work, compare, count, detect, manifest, record, utilization
+from course_utils.measure.tables import Table, bytes_text, seconds_text, si_text
+
+__all__ = ["Rung", "main", "run_bench"]
+
+BUDGET_S = 60.0
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One measured row: the comparison, the counters of one call of each variant, and how busy the machine was."""
+
+    row: Row
+    comparison: Comparison
+    work: dict[str, Work]
+    cores_busy: float | None
+
+    def table(self) -> Table:
+        """One line a variant: time, throughput, speed-up, counters, memory."""
+        columns = ["variant", "a call", "img/s", "speed-up", "GFLOP", "kernels", "syncs", "peak", "max |difference|"]
+        note = f"{self.comparison.rounds} rounds in turns; a call: {self.row.step}. Quality: not checked."
+        return Table(columns, [self.line(name) for name in self.comparison.timings], title=self.row.name, note=note)
+
+    def line(self, name: str) -> list[object]:
+        """The cells of one variant."""
+        timing, work = self.comparison.timings[name], self.work[name]
+        peak, difference = self.comparison.peak_bytes[name], self.comparison.difference[name]
+        return [
+            name,
+            seconds_text(timing.median_s),
+            si_text(timing.per_second(self.row.images_per_call)),
+            "baseline" if name == self.comparison.baseline else str(self.comparison.speedup(name)),
+            f"{work.flop / 1e9:.2f}",
+            f"{work.kernels:,}",
+            work.syncs,
+            None if peak is None else bytes_text(peak),
+            None if difference is None else f"{difference:.1e}",
+        ]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `bench`."""
+    made = argparse.ArgumentParser(
+        prog="python -m course_utils bench",
+        description="Measure the ladder and write one record a variant and row.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = made.add_argument
+    add("--scale", choices=SCALES, help="size of the network (default: by hardware, or COURSE_SCALE)")
+    add("--only", metavar="REGEX", help="rows whose name matches")
+    add("--out", type=Path, metavar="FILE", help="records (default: results/local/bench-SCALE.jsonl)")
+    add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
+    add("--device", help="cpu or cuda (default: cuda where there is one, else cpu)")
+    add("--max-time", type=float, default=BUDGET_S, metavar="S", help="most seconds of timing a row")
+    add("--list", action="store_true", help="only name the rows")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `bench` from the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    size = scale(options.scale)
+    path = options.out or Path("results/local") / f"bench-{size.name}.jsonl"
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    images = load_images("train", folder=options.data, n=max(size.num_images, 128))
+    with tempfile.TemporaryDirectory(prefix="course-bench-") as scratch:
+        setting = Setting(size, images, device, Path(scratch))
+        rows = [row for row in all_rows(setting) if re.search(options.only or "", row.name)]
+        if not rows:
+            raise ValueError(f"--only {options.only!r} matches no row: --list names them all.")
+        if options.list:
+            print("\n".join(f"{row.name}: {row.step}" for row in rows))
+            return 0
+        run_bench(setting, rows, path, options.max_time)
+    return 0
+
+
+def run_bench(setting: Setting, rows: list[Row], path: Path, max_time_s: float) -> list[Record]:
+    """Measure rows one after the other, print each as it is done, and append its records to `path`."""
+    print(detect(), f"\nscale {setting.scale.name}, images: {setting.images.label}\n", sep="")
+    start, records = time.perf_counter(), []
+    for row in rows:
+        rung = measured(row, max_time_s)
+        print(rung.table(), "\n")
+        records += recorded(setting, rung, path)
+    print(f"{len(records)} records in {path}, {time.perf_counter() - start:.0f} s")
+    return records
+
+
+def measured(row: Row, max_time_s: float) -> Rung:
+    """Measure one row: times in turns first, counters afterwards, where they disturb nothing."""
+    with row.prepare() as variants:
+        with utilization() as used:
+            images = row.images_per_call
+            comparison = compare(variants, rounds=row.rounds, max_time_s=max_time_s, images_per_call=images)
+        work = {name: count(variant.run, per_module=False) for name, variant in variants.items()}
+    return Rung(row, comparison, work, used.cores_busy)
+
+
+def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
+    """One record a variant (img/s and counters), and one a speed-up."""
+    row, comparison, made = rung.row, rung.comparison, []
+    told = manifest(batch=int(row.images_per_call), dtype="float32", step=row.step, devices=1)
+    shared = {"row": row.name, "scale": setting.scale.name, "images": setting.images.label, **row.config}
+    for name, timing in comparison.timings.items():
+        work = rung.work[name]
+        counters = {"flop": work.flop, "kernels": work.kernels, "syncs": work.syncs, "bytes_moved": work.bytes_moved}
+        config = {
+            **shared,
+            "variant": name,
+            **counters,
+            "peak_bytes": comparison.peak_bytes[name],
+            "max_difference": comparison.difference[name],
+            "cores_busy": rung.cores_busy,
+        }
+        low, high = (row.images_per_call / second for second in np.quantile(timing.samples_s, [0.75, 0.25]).tolist())
+        rate, spread = timing.per_second(row.images_per_call), {"low": low, "high": high, "n": timing.n}
+        made.append(record("bench", f"{row.name}: {name}", config, rate, "img/s", **spread, path=path, manifest=told))
+        if name != comparison.baseline:
+            made += speedup_record(row.name, name, comparison.speedup(name), {**shared, "variant": name}, told, path)
+    return made
+
+
+def speedup_record(
+    row: str, name: str, ratio: Ratio, config: dict[str, Any], told: dict[str, Any], path: Path
+) -> list[Record]:
+    """The speed-up's record, if a ratio could be reported."""
+    if ratio.reason:
+        return []
+    spread = {"low": ratio.low, "high": ratio.high, "n": ratio.n}
+    return [record("speed-up", f"{row}: {name}", config, ratio.value, "x", **spread, path=path, manifest=told)]

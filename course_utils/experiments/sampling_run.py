@@ -1,0 +1,133 @@
+"""Draw pictures from a checkpoint into a file: `python -m course_utils sample`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
+from tqdm.auto import tqdm
+
+from course_utils.diffusion import (
+    SAMPLERS,
+    SCALES,
+    Diffusion,
+    ideal_diffusion,
+    latest,
+    load_checkpoint,
+    load_images,
+    load_weights,
+    sample,
+    scale,
+)
+from course_utils.diffusion.atomic import replacing
+from course_utils.measure import manifest
+
+__all__ = ["main", "save_grid"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `sample`."""
+    made = argparse.ArgumentParser(
+        prog="python -m course_utils sample",
+        description="Draw pictures into a PNG grid, with a JSON file beside it that says how.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = made.add_argument
+    add("checkpoint", nargs="?", type=Path, help="a checkpoint, a weights file or a run's folder (default: the last)")
+    add("-n", type=int, default=64, help="how many pictures")
+    add("-o", "--out", type=Path, default=Path("grid.png"), metavar="FILE", help="the PNG to write")
+    add("--sampler", choices=sorted(SAMPLERS), default="ddim", help="how to walk from noise to picture")
+    add("--num-steps", type=int, default=50, metavar="N", help="model calls for each picture")
+    add("--seed", type=int, default=0, help="picture i depends on the seed and i alone")
+    add("--batch-size", type=int, default=64, metavar="N", help="pictures a call; changes no picture")
+    add("--scale", choices=SCALES, help="which run to look for when no checkpoint is named")
+    add("--raw-weights", action="store_true", help="the weights as trained, instead of their running average")
+    add("--ideal", action="store_true", help="no network: the closed-form denoiser, which recalls training pictures")
+    add("--data", metavar="FOLDER", help="where CIFAR-10 lies, for --ideal")
+    add("--device", help="cpu, cuda, mps (default: cuda where there is one, else cpu)")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `sample` from the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    if options.out.suffix.lower() != ".png":
+        raise ValueError(f"--out is {str(options.out)!r}, but pictures are written as PNG: end the name in .png.")
+    if options.n < 1 or options.num_steps < 1 or options.batch_size < 1:
+        raise ValueError(f"-n, --num-steps and --batch-size must be at least 1, seen {vars(options)}.")
+    diffusion, source = chosen_model(options)
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    images, seconds = draw(diffusion, options, device)
+    save_grid(options.out, images)
+    write_card(options, diffusion, source, seconds)
+    how = f"{options.sampler} with {options.num_steps} steps, {seconds:.1f} s"
+    print(f"{options.out}: {len(images)} pictures from {source}, {how}")
+    return 0
+
+
+def chosen_model(options: argparse.Namespace) -> tuple[Diffusion, str]:
+    """The model to draw with, and where it comes from in words."""
+    if options.ideal:
+        images = load_images("train", folder=options.data, n=scale(options.scale).num_images)
+        return ideal_diffusion(images.images), f"the ideal denoiser of {len(images):,} images ({images.label})"
+    path = options.checkpoint or last_run(options.scale)
+    if path.is_dir():
+        found = latest(path)
+        if found is None:
+            raise FileNotFoundError(f"{path} holds no checkpoint: name one, or run `python -m course_utils train`.")
+        path = found
+    if path.name.startswith("step_"):
+        state = load_checkpoint(path)
+        return (state.diffusion if options.raw_weights else state.averaged()), path.name
+    return load_weights(path), path.name
+
+
+def last_run(name: str | None) -> Path:
+    """The folder of the most recent training run of a scale."""
+    runs = [run for run in Path("results/local").glob(f"train-{scale(name).name}-*") if latest(run)]
+    if not runs:
+        raise FileNotFoundError(
+            f"results/local holds no training run of scale {scale(name).name!r}: run `python -m course_utils train`, "
+            "name a checkpoint, or try --ideal."
+        )
+    return max(runs, key=lambda run: run.stat().st_mtime)
+
+
+def draw(diffusion: Diffusion, options: argparse.Namespace, device: str) -> tuple[Tensor, float]:
+    """Draw with a progress bar; -> (images uint8 (N, 3, H, W), seconds)."""
+    batches = math.ceil(options.n / options.batch_size)
+    start = time.perf_counter()
+    with tqdm(total=batches * options.num_steps, unit="call", desc="drawing", dynamic_ncols=True) as bar:
+        images = sample(
+            diffusion,
+            options.n,
+            sampler=options.sampler,
+            num_steps=options.num_steps,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            device=device,
+            callback=lambda *_: bar.update(1),
+        )
+    return images, time.perf_counter() - start
+
+
+def save_grid(path: Path, images: Tensor) -> None:
+    """Write pictures, uint8 (N, 3, H, W), as one square PNG grid, whole or not at all."""
+    sheet = make_grid(images, nrow=math.ceil(len(images) ** 0.5), pad_value=255)
+    with replacing(path) as temporary:
+        Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, format="png")
+
+
+def write_card(options: argparse.Namespace, diffusion: Diffusion, source: str, seconds: float) -> None:
+    """Write how the grid was made beside it, as JSON."""
+    how = {name: getattr(options, name) for name in ("n", "sampler", "num_steps", "seed", "batch_size", "raw_weights")}
+    card = {**how, "source": source, "model": repr(diffusion), "seconds": round(seconds, 3), "manifest": manifest()}
+    with replacing(options.out.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(card, indent=1) + "\n")

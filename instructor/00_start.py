@@ -1,0 +1,195 @@
+# %% [markdown] id="card" section="Card"
+# # A picture forms out of noise
+#
+# **The question:** a diffusion model calls its network 1,000 times for one picture. How many seconds is that on *your* machine?
+#
+# About 45 minutes. Afterwards you can
+#
+# - say what a DDPM does when it draws, and what it pays for it;
+# - turn one measured model call into the price of a picture, a batch, a gallery;
+# - find your way through the course: predict, measure, build, measure again, and keep only what did not make the pictures worse.
+
+# %% [markdown] id="setup-words" section="Setup"
+# ## Setup
+#
+# The next cell loads the kit and the pictures of CIFAR-10: 32 × 32 pixels, ten classes. If they are not on this computer and cannot be fetched, the kit
+# makes a small set of its own and says *not CIFAR-10* wherever it is used.
+
+# %% id="setup"
+import torch
+
+from course_utils.classroom import check, film_strip, predict, show_images
+from course_utils.diffusion import baseline, ddim, ddpm, ideal_diffusion, load_images, scale, timesteps
+from course_utils.measure import detect, measure
+
+size = scale()
+images = load_images("train", n=size.num_images)
+print(f"{images.label}: {len(images)} pictures, scale {size.name!r}")
+detect()
+
+# %% [markdown] id="first-words"
+# Now watch. We start from pure noise and take fifty small steps. The top row is where the sampler stands; the bottom row is the picture it believes in at that moment.
+#
+# What does the believing here is not a network: it is the *best possible* denoiser for these pictures, which can be written down in one line when the set is finite.
+# It has all the pictures at hand and recalls them. A network has to do the same from a few million numbers, and that is why it can draw pictures that were never there.
+
+# %% id="first-picture"
+ideal = ideal_diffusion(images.images)
+seen, believed, at = [], [], []
+
+
+def watch(i, t, x_t, x_0):
+    if i % 6 == 0 or i == 49:
+        seen.append(x_t[0].float())
+        believed.append(x_0[0].float())
+        at.append(f"t = {t}")
+
+
+torch.manual_seed(3)
+x_0 = ddim(ideal.predictor(), torch.randn(8, 3, 32, 32), timesteps(50), callback=watch)
+film_strip({"x_t": seen, "believed x_0": believed}, at, f"Fifty steps from noise to a picture ({images.label})")
+
+# %% id="first-gallery"
+show_images(x_0, f"Eight pictures out of noise, recalled by the ideal denoiser ({images.label})")
+
+# %% [markdown] id="predict-words" section="Predict"
+# ## Predict
+#
+# The course's network is a U-Net. Below you will measure one call of it on one picture. Before you look: DDPM as published takes 1,000 calls
+# for a picture. **How many seconds will one picture take on this machine?**
+#
+# Napkin arithmetic: the laptop-sized network does about 0.85 GFLOP a call, the full one 3.65 GFLOP. Two laptop cores reach perhaps 50 to 100 GFLOP/s on good days, a data-centre
+# GPU a thousand times that, if it is kept busy. Put a number in place of the dots. It is stored, shown again at the end, and never graded.
+
+# %% id="guess" tags=["answer"] answer="00.guess" points=0
+### BEGIN SOLUTION about 1 line, stub: seconds = ...
+seconds = 12.0
+### END SOLUTION
+guess = predict("How many seconds does one picture of 1,000 steps take here?", seconds, unit="s")
+guess
+
+# %% [markdown] id="measure-words" section="Measure"
+# ## Measure
+#
+# `measure` calls a function until the median is stable and tells you how far the repeats scatter. Weights do not matter for time, so the network may be untrained.
+
+# %% id="measure"
+unet = baseline()
+one = torch.randn(1, 3, 32, 32), torch.tensor([500])
+with torch.no_grad():
+    call = measure(unet.model, *one)
+call
+
+# %% [markdown] id="batch-words"
+# One number is never enough. Does a batch cost as many times more as it has pictures?
+
+# %% id="measure-batch"
+batch = torch.randn(size.grid, 3, 32, 32), torch.full((size.grid,), 500)
+with torch.no_grad():
+    batch_call = measure(unet.model, *batch)
+print(f"one picture a call:  {call.per_second(1):8.1f} img/s")
+print(f"{size.grid} pictures a call: {batch_call.per_second(size.grid):8.1f} img/s")
+
+# %% [markdown] id="idea" section="Idea"
+# ## Idea
+#
+# Training pictures are drowned in noise, a little more at each step $t$, until nothing is left:
+#
+# $$x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \varepsilon, \qquad \varepsilon \sim \mathcal N(0, 1)$$
+#
+# A network learns to look at $x_t$ and tell $x_0$ from $\varepsilon$. To draw, we walk back: start at $t = 999$ with noise, ask the network, step a little towards its belief, ask again.
+#
+# ![A chain of pictures from clean to noise, and the way back, one network call a step](figures/00_chain.svg)
+#
+# Every step back needs one call of the *whole* network, and the next step cannot start before the last has ended. The number of calls for a picture has a name, **NFE** (number of function evaluations).
+# The price of a picture is
+#
+# $$\text{seconds} = \frac{\text{NFE} \times \text{seconds a call}}{\text{pictures a call}}$$
+#
+# which leaves exactly three ways to go faster: fewer calls, cheaper calls, better-filled calls. The course takes each in turn.
+#
+# ### The map
+#
+# | part | what you do there |
+# |---|---|
+# | **Measure** 00–05 | the baseline, honest timing, profiles, the roofline, and a gate for picture quality |
+# | **A cheaper network** 10–14 | half precision, 1×1 bottlenecks, im2col, fewer blocks, memory layout and the compiler |
+# | **More devices** 20–23 | a cluster, data parallelism, scaling, one GPU against another |
+# | later | faster samplers, distillation, parallel sampling, stage-wise decoders, adapters, int8 |
+# | **All together** 90 | your own staircase of speed against quality |
+
+# %% [markdown] id="build-words" section="Build"
+# ## Build
+#
+# Write the price of a picture as a function. It is one line, and you will use it in every later notebook.
+
+# %% id="seconds-per-picture" tags=["answer"] answer="00.seconds_per_picture" points=1
+def seconds_per_picture(call_s, num_steps, batch_size):
+    """Seconds for one picture: a call takes call_s, serves batch_size pictures, and num_steps of them are needed."""
+    ### BEGIN SOLUTION about 1 line
+    return call_s * num_steps / batch_size
+    ### END SOLUTION
+
+
+# %% id="seconds-check" tags=["check"]
+seconds_per_picture = check.seconds_per_picture(seconds_per_picture)
+
+# %% id="seconds-hidden" tags=["hidden-check"] answer="00.seconds_per_picture"
+print(round(seconds_per_picture(0.03, 250, 8), 4), round(seconds_per_picture(2.0, 1, 4), 4))
+# expect: 0.9375 0.5
+
+# %% [markdown] id="hints"
+# <details><summary>Hint 1</summary>How often is the network called for one batch, and how long does that take in all?</details>
+# <details><summary>Hint 2</summary>A batch of eight needs as many calls as a single picture, and gives eight pictures.</details>
+# <details><summary>Hint 3</summary>Multiply the seconds of a call by the number of steps, then divide by the pictures in a batch.</details>
+
+# %% [markdown] id="price-words"
+# With it, the price list of this machine. Nothing in it was estimated except the multiplication.
+
+# %% id="price-list"
+for name, nfe in (("DDPM, 1,000 steps", 1000), ("DDIM, 250 steps", 250), ("DDIM, 50 steps", 50), ("DDIM, 20 steps", 20)):
+    alone = seconds_per_picture(call.median_s, nfe, 1)
+    shared = seconds_per_picture(batch_call.median_s, nfe, size.grid)
+    hours = shared * 50_000 / 3600
+    print(f"{name:18} alone {alone:8.2f} s   in a batch {shared:8.3f} s   50,000 pictures {hours:8.1f} h")
+
+# %% [markdown] id="fifty-thousand"
+# Why 50,000? Because the usual measure of picture quality, FID, is computed on that many. A measurement of quality can cost far more than the training step it judges: keep that in mind for notebook 13.
+
+# %% [markdown] id="reveal-words" section="Reveal"
+# ## Reveal
+#
+# The product is a prediction too, so let us hold it against a clock: a real sampler, a real network, fewer steps, scaled up. Sampling adds a little arithmetic of its own to each call.
+
+# %% id="reveal-run"
+predict_one = unet.predictor()
+few = 20
+
+
+def draw():
+    return ddpm(predict_one, one[0], timesteps(few))
+
+
+with torch.no_grad():
+    sampling = measure(draw, max_time_s=20)
+print(f"measured {sampling.median_s:.3f} s for {few} steps, the product says {seconds_per_picture(call.median_s, few, 1):.3f} s")
+guess.reveal(sampling.median_s * 1000 / few)
+
+# %% [markdown] id="why"
+# If your guess was too low, you are in good company: a network that answers in milliseconds *feels* free until it is called a thousand times in a row. If it was too high, you probably
+# thought of the full-size network, or of the machine's peak speed in reverse.
+#
+# The batch tells a second story. If eight or more pictures a call are served in less than eight times the time of one, the machine was not busy with one picture. Where that slack comes from, and how to see it, is what notebooks 02 to 04 are about.
+
+# %% [markdown] id="take-away" section="Take away"
+# ## Take away
+#
+# A diffusion model pays one full network call for every step of every picture. The price is NFE × seconds a call ÷ pictures a call, so there are three ways down: fewer calls, cheaper calls, fuller calls. None of them counts
+# unless the pictures stay as good.
+#
+# | who measured | network | one picture, DDPM-1000 |
+# |---|---|---|
+# | you, just now | the scale printed above | your own number |
+# | recorded elsewhere | see `results/reference/` | shown there with the machine it came from |
+#
+# *Go further.* Run `python -m course_utils doctor` in a terminal and read each row. Then change `baseline()` to `baseline("gpu")` above and find out what fourteen times as many parameters cost here: is it fourteen times?

@@ -1,0 +1,205 @@
+# %% [markdown] id="card" section="Card"
+# # The roofline
+#
+# **The question:** if every number in the network took half the bytes, how much faster would it run here: 1.0x, 1.5x, 2.0x?
+#
+# About 60 minutes. Afterwards you can
+#
+# - count FLOP, bytes and arithmetic intensity of a layer by hand;
+# - measure the roofs of the machine in front of you, and place every block of a network under them;
+# - say which block is bound by what, and predict a gain before anybody writes code.
+
+# %% [markdown] id="setup-words" section="Setup"
+# ## Setup
+#
+# The second line measures this machine's ceilings: matrix products for compute, long copies for memory, short ones for the cache. It takes some seconds the first time and is remembered.
+
+# %% id="setup"
+import torch
+from torch import nn
+
+from course_utils.classroom import check, plot_predicted, plot_roofline, predict
+from course_utils.diffusion import baseline, scale
+from course_utils.measure import calibrate, compare, count, measure, profile
+
+ceilings = calibrate()
+ceilings
+
+# %% [markdown] id="predict-words" section="Predict"
+# ## Predict
+#
+# Elementwise work, such as an activation or a normalisation, does a handful of operations on every number it loads. Suppose the whole network did its work on numbers of two bytes in place of four, at the same speed of arithmetic.
+# **By what factor would an elementwise addition of two large tensors get faster here?** And would a wide convolution gain the same? Write the factor for the addition.
+
+# %% id="guess" tags=["answer"] answer="04.guess" points=0
+### BEGIN SOLUTION about 1 line, stub: factor = ...
+factor = 2.0
+### END SOLUTION
+guess = predict("How much faster is a large addition on two-byte numbers?", factor, unit="x")
+guess
+
+# %% [markdown] id="measure-words" section="Measure"
+# ## Measure
+#
+# Sixteen million numbers, far more than any cache holds, added once as fp32 and once as bf16.
+
+# %% id="measure"
+large = torch.randn(2**24)
+short = large.bfloat16()
+additions = compare({"fp32": lambda: large + large, "bf16": lambda: short + short}, baseline="fp32")
+additions
+
+# %% id="reveal-addition"
+guess.reveal(additions.speedup("bf16"))
+
+# %% [markdown] id="idea" section="Idea"
+# ## Idea
+#
+# Every operation must do arithmetic and must move data. The slower of the two decides, if both run at once and nothing else gets in the way:
+#
+# $$\text{FLOP/s} \;\le\; \min\left(\text{peak},\; I \times \text{bandwidth}\right), \qquad I = \frac{\text{FLOP}}{\text{bytes moved}}$$
+#
+# $I$ is the **arithmetic intensity**. The two limits meet at the **ridge**, peak ÷ bandwidth. Left of it a faster multiplier is useless; right of it a faster memory is.
+#
+# ![Two roofs over a plane of FLOP per byte and FLOP per second, with three points below them](figures/04_roofline.svg)
+#
+# Count for a convolution with kernel $K$ on $N$ pictures of $H \times W$ pixels, stride 1, same size out. Each output value needs $C_\text{in} K^2$ multiply-adds, and a multiply-add is 2 FLOP:
+#
+# $$\text{FLOP} = 2\, N\, H W\, C_\text{out}\, C_\text{in} K^2$$
+#
+# Input, weight and output cross memory at least once each. The bytes are what one value takes times the number of values in the three.
+#
+# A network in eager mode moves more than that: every small operation reads and writes main memory, or the cache, on its own. `count` reports both the bytes that eager kernels move and the bytes that would be left if all elementwise work were fused away.
+
+# %% [markdown] id="build-words" section="Build"
+# ## Build
+#
+# First the count.
+
+# %% id="conv-work" tags=["answer"] answer="04.conv_work" points=2
+def conv_work(n, c_in, c_out, size, k, bytes_per_value=4):
+    """FLOP and bytes of a stride-1 convolution without bias on n pictures of size x size; -> (flop, bytes)."""
+    ### BEGIN SOLUTION about 3 lines, stub: flop = moved = ...
+    flop = 2 * n * size * size * c_out * c_in * k * k
+    values = n * c_in * size * size + c_out * c_in * k * k + n * c_out * size * size
+    moved = values * bytes_per_value
+    ### END SOLUTION
+    return flop, moved
+
+
+# %% id="conv-work-check" tags=["check"]
+conv_work = check.conv_work(conv_work)
+
+# %% id="conv-work-hidden" tags=["hidden-check"] answer="04.conv_work"
+print(conv_work(2, 3, 5, 4, 3, 2), conv_work(1, 7, 2, 6, 1))
+# expect: (8640, 782) (1008, 1352)
+
+# %% [markdown] id="conv-work-hints"
+# <details><summary>Hint 1</summary>How many output values are there, and how many multiply-adds does each need?</details>
+# <details><summary>Hint 2</summary>Three tensors move: the input, the weight (c_out × c_in × k × k) and the output.</details>
+# <details><summary>Hint 3</summary>Sum the three numbers of values, then multiply by the bytes of one value. FLOP has a factor 2 that bytes do not have.</details>
+
+# %% [markdown] id="attainable-words"
+# Then the roof itself: how fast can work of this intensity possibly run?
+
+# %% id="attainable" tags=["answer"] answer="04.attainable" points=1
+def attainable(intensity, flop_per_s, bytes_per_s):
+    """The most FLOP/s at an intensity (FLOP/byte), under a compute roof and a memory roof."""
+    ### BEGIN SOLUTION about 1 line
+    return min(flop_per_s, intensity * bytes_per_s)
+    ### END SOLUTION
+
+
+# %% id="attainable-check" tags=["check"]
+attainable = check.attainable(attainable)
+
+# %% id="attainable-hidden" tags=["hidden-check"] answer="04.attainable"
+print(round(attainable(3.0, 1e12, 2e11) / 1e9), round(attainable(30.0, 1e12, 2e11) / 1e9))
+# expect: 600 1000
+
+# %% [markdown] id="attainable-hints"
+# <details><summary>Hint 1</summary>What would the rate be if only memory limited it?</details>
+# <details><summary>Hint 2</summary>FLOP/byte times byte/s is FLOP/s.</details>
+# <details><summary>Hint 3</summary>The lower of the two limits holds.</details>
+
+# %% [markdown] id="by-hand-words"
+# ### By hand against the clock
+#
+# Two layers as they occur in the U-Net: a wide 3×3 convolution, and a 1×1 convolution. Your count, this machine's roofs, and then the clock.
+
+# %% id="by-hand"
+for k in (3, 1):
+    conv = nn.Conv2d(128, 128, k, padding=k // 2, bias=False)
+    x = torch.randn(8, 128, 16, 16)
+    flop, moved = conv_work(8, 128, 128, 16, k)
+    with torch.no_grad():
+        timing = measure(conv, x)
+    roof = attainable(flop / moved, ceilings.flop_per_s["fp32"], ceilings.bytes_per_s)
+    reached = flop / timing.median_s
+    print(f"{k}x{k}: {flop / moved:6.1f} FLOP/byte, roof {roof / 1e9:6.0f} GFLOP/s, measured {reached / 1e9:6.0f}: {reached / roof:.0%}")
+
+# %% [markdown] id="network-words"
+# ### The whole network
+#
+# `count` runs the network once and adds up every kernel; `.per_module` has the blocks. Compare the eager bytes with the fused ones: the difference is elementwise traffic.
+
+# %% id="count-network"
+size = scale()
+unet = baseline().model
+x_t, t = torch.randn(size.batch_size, 3, 32, 32), torch.full((size.batch_size,), 500)
+with torch.no_grad():
+    work = count(unet, x_t, t)
+work
+
+# %% id="profile-network"
+blocks = profile(unet, x_t, t, backward=False)
+plot_roofline(blocks, ceilings)
+
+# %% [markdown] id="cache-words"
+# Points may lie *above* the memory roof. They are not wrong: the data of a small block stays in the cache and never travels to main memory, so its roof is the dashed one. A roofline without the cache's roof makes such points look like magic.
+
+# %% id="bound"
+ridge = ceilings.flop_per_s["fp32"] / ceilings.bytes_per_s
+for row in sorted(blocks.rows, key=lambda row: -row.forward_s)[:6]:
+    intensity = row.forward_flop / row.forward_bytes
+    bound = "compute" if intensity > ridge else "memory"
+    print(f"{row.name:16} {row.share:6.1%} of the time, {intensity:6.1f} FLOP/byte: bound by {bound}")
+print(f"ridge of this machine: {ridge:.1f} FLOP/byte")
+
+# %% [markdown] id="reveal-words" section="Reveal"
+# ## Reveal
+#
+# The model predicts each block's time as FLOP ÷ attainable. On the diagonal it is right; above it the block is slower than its roof allows.
+
+# %% id="predicted"
+plot_predicted(blocks, ceilings)
+
+# %% [markdown] id="half-words"
+# Now the prediction that the card asked for. Halve the bytes of every block and leave the arithmetic as fast as it is: what does the roofline say for the whole network?
+
+# %% id="half-bytes"
+def network_s(bytes_factor):
+    """Predicted seconds of all blocks when each moves bytes_factor times its bytes."""
+    total = 0.0
+    for row in blocks.rows:
+        if row.forward_flop:
+            intensity = row.forward_flop / (row.forward_bytes * bytes_factor)
+            total += row.forward_flop / attainable(intensity, ceilings.flop_per_s["fp32"], ceilings.bytes_per_s)
+    return total
+
+
+print(f"half the bytes, same arithmetic: {network_s(1.0) / network_s(0.5):.2f}x")
+print(f"no elementwise traffic at all:   {work.bytes_moved / work.fused_bytes:.1f} times fewer bytes")
+
+# %% [markdown] id="why"
+# The addition follows the bytes, because bytes are all it has. The network as a whole gains less, as far as its convolutions sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it.
+# Both effects are in notebook 10; keep your two numbers until then.
+#
+# Where a block lies far below both roofs, neither explains it. Candidates are kernels too small to fill the machine, the launch of each kernel, and layouts that make memory walk in small steps. The profile of notebook 03 tells them apart.
+
+# %% [markdown] id="take-away" section="Take away"
+# ## Take away
+#
+# Arithmetic intensity decides what can help: left of the ridge move fewer bytes, right of it do less arithmetic. Roofs are measured, not copied from a data sheet, and the cache has a roof of its own. A model that is wrong by a known amount still tells you what is not worth trying.
+#
+# *Go further.* Move along the axis: count the same network at batch 1 and at batch 64. Which blocks change side, and why does the weight matter less as the batch grows? Then find your favourite GPU in `course_utils.measure.DATASHEETS` and compute its ridge.

@@ -1,0 +1,152 @@
+"""Visible checks: right answers pass, each planted wrong one is told apart in plain words, and the lesson goes on."""
+
+import torch
+import torch.nn.functional as F
+
+from course_utils.classroom import check
+from course_utils.diffusion import alphas_cumprod, sigmoid_betas
+
+SCHEDULE = alphas_cumprod(sigmoid_betas(1000))
+
+
+def run(capsys, name, answer):
+    """What a check hands back and what it printed."""
+    returned = getattr(check, name)(answer)
+    return returned, capsys.readouterr().out
+
+
+def assert_right(capsys, name, answer):
+    returned, said = run(capsys, name, answer)
+    assert returned is answer, said
+    assert ": right" in said
+    assert "not yet" not in said
+
+
+def assert_wrong(capsys, name, answer, words):
+    returned, said = run(capsys, name, answer)
+    assert returned is not answer
+    assert "not right yet" in said
+    assert words in said, said
+    assert "Traceback" not in said
+    return returned
+
+
+STUBS = ("seconds_per_picture", "add_noise", "training_loss", "timer", "suspects", "conv_backward", "conv_work", "attainable")
+
+
+def test_a_stub_is_not_answered_yet_and_the_kit_steps_in(capsys):
+    for name in STUBS:
+        for stub in (lambda *_: None, lambda *_: ..., ...):
+            returned, said = run(capsys, name, stub)
+            assert "not answered yet" in said, name
+            assert callable(returned)
+            assert returned is not stub
+
+
+def test_every_kit_answer_passes_its_own_check(capsys):
+    for name in STUBS:
+        own, _ = run(capsys, name, ...)
+        assert_right(capsys, name, own)
+
+
+def test_seconds_per_picture(capsys):
+    assert_right(capsys, "seconds_per_picture", lambda c, s, b: s / b * c)
+    assert_wrong(capsys, "seconds_per_picture", lambda c, s, b: c * s, "a batch of 64 shares its calls: expected 3.90625")
+    assert_wrong(capsys, "seconds_per_picture", lambda c, s, b: [1, 2], "expected a number near 0.5, got list")
+    assert_wrong(capsys, "seconds_per_picture", lambda c, s: c, "it raised TypeError")
+
+
+def right_noise(x_0, t, eps, schedule):
+    a_t = schedule[t].view(-1, 1, 1, 1).float()
+    return a_t**0.5 * x_0 + (1 - a_t) ** 0.5 * eps
+
+
+def test_add_noise(capsys):
+    assert_right(capsys, "add_noise", right_noise)
+
+    def one_t_for_all(x_0, t, eps, schedule):
+        return right_noise(x_0, t[:1].expand(len(t)), eps, schedule)
+
+    def no_root(x_0, t, eps, schedule):
+        a_t = schedule[t].view(-1, 1, 1, 1).float()
+        return a_t * x_0 + (1 - a_t) * eps
+
+    assert_wrong(capsys, "add_noise", one_t_for_all, "own t")
+    assert_wrong(capsys, "add_noise", no_root, "values differ, first at (0, 0, 0, 0)")
+    assert_wrong(capsys, "add_noise", lambda x_0, t, eps, a: right_noise(x_0, t, eps, SCHEDULE), "another schedule")
+    assert_wrong(capsys, "add_noise", lambda x_0, t, eps, a: a[t] * x_0, "it raised RuntimeError")
+
+
+def test_training_loss(capsys):
+    def right(model, x_0, t, eps):
+        a_t = SCHEDULE[t].view(-1, 1, 1, 1).float()
+        x_t = right_noise(x_0, t, eps, SCHEDULE)
+        v = a_t**0.5 * eps - (1 - a_t) ** 0.5 * x_0
+        return (a_t * (model(x_t, t) - v) ** 2).mean()
+
+    assert_right(capsys, "training_loss", right)
+
+    def unweighted(model, x_0, t, eps):
+        a_t = SCHEDULE[t].view(-1, 1, 1, 1).float()
+        v = a_t**0.5 * eps - (1 - a_t) ** 0.5 * x_0
+        return F.mse_loss(model(right_noise(x_0, t, eps, SCHEDULE), t), v)
+
+    assert_wrong(capsys, "training_loss", unweighted, "a model that answers zero")
+    assert_wrong(capsys, "training_loss", lambda m, x_0, t, eps: (m(x_0, t) - eps).square().mean(), "expected")
+
+
+def test_timer_names_the_trap(capsys):
+    def naive(fn, clock, synchronize):
+        start = clock()
+        fn()
+        return clock() - start
+
+    def mean_of_many(fn, clock, synchronize):
+        fn()
+        synchronize()
+        start = clock()
+        for _ in range(50):
+            fn()
+        synchronize()
+        return (clock() - start) / 50
+
+    assert_wrong(capsys, "timer", naive, "only queues the work")
+    assert_wrong(capsys, "timer", mean_of_many, "take the median")
+    assert_wrong(capsys, "timer", lambda fn, clock, synchronize: "fast", "return one number of seconds, not str")
+
+
+def test_suspects(capsys):
+    def by_wall_time(rows, tolerance):
+        names = list(rows)
+        return [(a, b) for a in names for b in names if a < b and abs(rows[a][0] - rows[b][0]) <= tolerance * rows[a][0]]
+
+    assert_wrong(capsys, "suspects", by_wall_time, "no twins: expected none, got")
+
+
+def test_conv_backward(capsys):
+    def right(x, weight, grad_out):
+        p = weight.shape[-1] // 2
+        return (
+            torch.nn.grad.conv2d_input(x.shape, weight, grad_out, padding=p),
+            torch.nn.grad.conv2d_weight(x, weight.shape, grad_out, padding=p),
+        )
+
+    assert_right(capsys, "conv_backward", right)
+    assert_wrong(capsys, "conv_backward", lambda x, w, g: right(x, w, g)[::-1], "expected shape")
+    assert_wrong(capsys, "conv_backward", lambda x, w, g: (right(x, w, g)[0], ...), "still missing: grad_weight")
+    assert_wrong(capsys, "conv_backward", lambda x, w, g: right(x, w, g)[0], "return 2 values: grad_x, grad_weight")
+
+
+def test_conv_work(capsys):
+    def right(n, c_in, c_out, size, k, width=4, *, flop_per_multiply_add=2):
+        pixels = n * size**2
+        return flop_per_multiply_add * pixels * c_in * c_out * k**2, width * (pixels * (c_in + c_out) + c_in * c_out * k**2)
+
+    assert_right(capsys, "conv_work", right)
+    assert_wrong(capsys, "conv_work", lambda *a: right(*a, flop_per_multiply_add=1), "one multiply-add counts as 2 FLOP")
+    assert_wrong(capsys, "conv_work", lambda *a: right(*a[:5], 4), "bytes, N=16")
+
+
+def test_attainable(capsys):
+    assert_right(capsys, "attainable", lambda i, f, b: f if i * b > f else i * b)
+    assert_wrong(capsys, "attainable", lambda i, f, b: max(f, i * b), "below the ridge memory decides")
