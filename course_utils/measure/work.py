@@ -20,7 +20,7 @@ from course_utils.measure.blocks import Call, blocks, captured_calls, module_of
 from course_utils.measure.tables import Table, Tabular, si_text
 from course_utils.measure.traffic import Counts, Operator, Tally, tensors_in
 
-__all__ = ["BETWEEN", "ByModule", "Work", "as_leaves", "backward_of", "count", "undisturbed"]
+__all__ = ["BETWEEN", "ByModule", "Work", "as_leaves", "backward_of", "count", "eager_form", "kept_state"]
 
 BETWEEN = "(between blocks)"
 _COLUMNS = ("FLOP", "bytes", "fused bytes", "FLOP/byte", "kernels", "syncs")
@@ -94,7 +94,7 @@ def count(fn: Callable[..., Any], *args: Any, backward: bool = False, per_module
     parts = blocks(root) if root is not None and per_module else {}
     if backward:
         args, kwargs = as_leaves((args, kwargs))
-    with undisturbed(root):
+    with kept_state(root), eager_form():
         with captured_calls(parts) as calls:
             tally, boundary = _tally(fn, args, kwargs, backward)
         if backward and not any(t.requires_grad for t in boundary):
@@ -124,17 +124,27 @@ def backward_of(outputs: Any) -> Callable[[], tuple[Tensor | None, ...]] | None:
 
 
 @contextmanager
-def undisturbed(root: nn.Module | None) -> Iterator[None]:
-    """Runs its body in eager mode and puts buffers (batch-norm statistics) and random state back afterwards."""
+def kept_state(root: nn.Module | None) -> Iterator[None]:
+    """Puts buffers (batch-norm statistics) and random state back afterwards."""
     modules = list(root.modules()) if root is not None else []
     kept = [(m, name, b, b.clone()) for m in modules for name, b in m._buffers.items() if b is not None]
+    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            _put_back(kept)
+
+
+@contextmanager
+def eager_form() -> Iterator[None]:
+    """Runs compiled functions and the fused path of `nn.TransformerEncoderLayer` operator by operator."""
+    mha = torch.backends.mha
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_initialized() else []))
-        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
-        torch.backends.mha.set_fastpath_enabled(False)
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        mha.set_fastpath_enabled(False)
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.callback(_put_back, kept)
         yield
 
 
