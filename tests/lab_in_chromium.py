@@ -38,6 +38,10 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(({ model }) 
   type: model.type, source: model.sharedModel.source, count: model.executionCount ?? null,
   errors: (model.outputs?.toJSON() ?? []).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
 }))"""
+HEIGHTS = """panel => {  // of what is on screen, and of the page down to the end of its last cell
+  const last = [...panel.querySelectorAll('.jp-Cell')].at(-1)
+  return [panel.clientHeight, last.getBoundingClientRect().bottom - panel.getBoundingClientRect().top]
+}"""
 PAGE = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer"
 
 
@@ -161,8 +165,8 @@ def _photograph(page, shots: Path, name: str) -> None:
     page.screenshot(path=shots / f"{name}_00.png")
     page.evaluate("() => jupyterapp.shell.collapseLeft()")
     page.wait_for_timeout(300)
-    visible, full = content.evaluate("panel => [panel.clientHeight, panel.scrollHeight]")
-    for i, top in enumerate(range(0, max(1, full - OVERLAP), visible - OVERLAP), start=1):
+    visible, full = content.evaluate(HEIGHTS)
+    for i, top in enumerate(range(0, max(1, int(full) - OVERLAP), visible - OVERLAP), start=1):
         content.evaluate("(panel, top) => { panel.scrollTop = top }", top)
         page.wait_for_timeout(200)
         content.screenshot(path=shots / f"{name}_{i:02d}.png")
