@@ -2,42 +2,65 @@
 
 import os
 
-os.environ.setdefault(
-    "KINETO_LOG_LEVEL", "99"
-)  # torch.profiler's library prints to stderr whenever it starts and stops
+# torch.profiler's library prints to stderr whenever it starts and stops, unless told otherwise before its first use.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
-from course_utils.measure.comparison import Comparison, Ratio, Variant, compare, largest_difference  # noqa: E402
-from course_utils.measure.cores import cores_granted  # noqa: E402
-from course_utils.measure.manifests import manifest  # noqa: E402
-from course_utils.measure.memory import Memory, peak_memory  # noqa: E402
-from course_utils.measure.records import Record, incompatible, load, record, same_under_two_names  # noqa: E402
-from course_utils.measure.regions import RegionTimes, collect_regions, region, region_overhead  # noqa: E402
-from course_utils.measure.tables import Table  # noqa: E402
-from course_utils.measure.timing import Timing, measure  # noqa: E402
-from course_utils.measure.utilization import Utilization, utilization  # noqa: E402
+from course_utils.measure.blocks import blocks
+from course_utils.measure.ceilings import Ceilings, calibrate
+from course_utils.measure.comparison import Comparison, Ratio, Variant, compare, largest_difference
+from course_utils.measure.cores import cores_granted
+from course_utils.measure.hardware import DATASHEETS, Datasheet, Device, detect
+from course_utils.measure.manifests import manifest
+from course_utils.measure.memory import Memory, peak_memory
+from course_utils.measure.profilers import LineProfile, ProfilerOverhead, line_profile, profiler_overhead
+from course_utils.measure.profiling import Profile, profile
+from course_utils.measure.records import Record, incompatible, load, record, same_under_two_names
+from course_utils.measure.regions import RegionTimes, collect_regions, region, region_overhead
+from course_utils.measure.tables import Table
+from course_utils.measure.timing import Timing, measure
+from course_utils.measure.tracing import Trace, trace
+from course_utils.measure.utilization import Utilization, utilization
+from course_utils.measure.work import Work, count
 
 __all__ = [
+    "DATASHEETS",
+    "Ceilings",
     "Comparison",
+    "Datasheet",
+    "Device",
+    "LineProfile",
     "Memory",
+    "Profile",
+    "ProfilerOverhead",
     "Ratio",
     "Record",
     "RegionTimes",
     "Table",
     "Timing",
+    "Trace",
     "Utilization",
     "Variant",
+    "Work",
+    "blocks",
+    "calibrate",
     "collect_regions",
     "compare",
     "cores_granted",
+    "count",
+    "detect",
     "incompatible",
     "largest_difference",
+    "line_profile",
     "load",
     "manifest",
     "measure",
     "peak_memory",
+    "profile",
+    "profiler_overhead",
     "record",
     "region",
     "region_overhead",
     "same_under_two_names",
+    "trace",
     "utilization",
 ]
