@@ -1,35 +1,31 @@
 """Which of several variants is faster, and how sure that is: interleaved rounds and paired ratios.
 
 Whatever slows the machine for a while slows all variants of a round alike, so the ratio within a round is steadier than
-the times are. The speed-up is the median of those ratios with a percentile bootstrap interval (Efron & Tibshirani, "An
-Introduction to the Bootstrap", 1993, ch. 13); `faster` and `slower` need an interval that leaves 1 out.
+the times are.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import torch
 
 from course_utils.measure.memory import peak_memory
 from course_utils.measure.observers import marks, refuse_profilers
+from course_utils.measure.ratios import Outcome, Ratio, paired_ratio
 from course_utils.measure.synchronize import device_synchronizer
-from course_utils.measure.tables import Table, Tabular, bytes_text, interval_text, seconds_text, si_text
+from course_utils.measure.tables import Table, Tabular, bytes_text, seconds_text, si_text
 from course_utils.measure.timing import Clock, Stopwatch, Timing
 
 __all__ = ["Comparison", "Ratio", "Variant", "compare", "largest_difference", "paired_ratio"]
 
 MAX_SPREAD = 0.15  # IQR of the baseline over its median; above it no ratio is worth reporting
 FEWEST_ROUNDS = 5
-RESAMPLES = 2000
 MIN_SAMPLE_S = 0.01  # long enough to outlast the time slices of a busy machine
-
-Outcome = Literal["baseline", "faster", "slower", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -44,39 +40,6 @@ class Variant:
     run: Callable[..., object]
     reset: Callable[[], object] | None = None
     output: Callable[..., object] | None = None
-
-
-@dataclass(frozen=True)
-class Ratio(Tabular):
-    """A speed-up, baseline / variant, with its 95 % interval `low` to `high` from `n` paired ratios.
-
-    Not a number where no ratio is reported; `reason` then says why.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    reason: str = ""
-
-    @property
-    def outcome(self) -> Outcome:
-        """`faster` or `slower` when the whole interval is on one side of 1, `inconclusive` otherwise."""
-        if self.low > 1:
-            return "faster"
-        return "slower" if self.high < 1 else "inconclusive"
-
-    def table(self) -> Table:
-        """One row."""
-        return Table(["speed-up", "n", "outcome"], [[self._text(), self.n, self.outcome]], note=self.reason or None)
-
-    def __str__(self) -> str:
-        return f"{self._text()} {self.outcome}{f' ({self.reason})' if self.reason else ''}"
-
-    __repr__ = __str__
-
-    def _text(self) -> str:
-        return "–" if math.isnan(self.value) else interval_text(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -136,7 +99,7 @@ class Comparison(Tabular):
             seconds_text(timing.median_s),
             seconds_text(timing.iqr_s),
             si_text(timing.per_second(self.images_per_call or 1)),
-            None if name == self.baseline else self.speedup(name)._text(),
+            None if name == self.baseline else self.speedup(name).text(),
             None if difference is None else f"{difference:.2g}",
             None if peak is None else bytes_text(peak),
             self.outcome(name),
@@ -182,14 +145,6 @@ def compare(
     samples, order = _race(watch, contestants, args, calls, rounds, max_time_s, seed)
     timings = {name: Timing(tuple(samples[name]), first_s[name], calls[name], marks=tuple(marks())) for name in samples}
     return Comparison(first, timings, peaks, difference, images_per_call, order)
-
-
-def paired_ratio(base_s: Sequence[float], variant_s: Sequence[float], *, seed: int = 0) -> Ratio:
-    """Speed-up from times of the same rounds: the median of `base_s / variant_s` and its 95 % bootstrap interval."""
-    ratios = np.asarray(base_s) / np.asarray(variant_s)
-    resampled = np.random.default_rng(seed).choice(ratios, size=(RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(resampled, axis=1), [0.025, 0.975])
-    return Ratio(float(np.median(ratios)), float(low), float(high), len(ratios))
 
 
 def largest_difference(a: object, b: object) -> float | None:

@@ -40,8 +40,8 @@ def peak_memory(fn: Callable[..., object], *args: object) -> Memory:
     """Peak memory of one call `fn(*args)` beyond what its inputs and weights held before.
 
     On CUDA, when `fn` or an argument lives there, the caching allocator's own maximum; otherwise the CPU allocator's
-    events, each allocation and release of torch in order (memory that a library takes past torch's allocator is not
-    seen). Raises RuntimeError while a profiler is active.
+    events, each allocation and release of torch in order (what a library takes past torch's allocator is not seen, and
+    releasing what was there before makes no room). Raises RuntimeError while a profiler is active.
     """
     refuse_profilers("peak_memory")
     devices = cuda_devices(fn, args)

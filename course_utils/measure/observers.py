@@ -7,7 +7,7 @@ type; from 3.12 on they may be tools of `sys.monitoring`, told apart by name and
 from __future__ import annotations
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import torch
 
@@ -15,6 +15,7 @@ __all__ = ["marks", "profilers", "refuse_profilers"]
 
 _PROFILER_ID = 2  # sys.monitoring.PROFILER_ID
 _NUM_TOOL_IDS = 6
+_DEBUGGERS = ("bdb", "pdb", "pydevd", "_pydevd", "debugpy")
 
 
 def profilers() -> list[str]:
@@ -25,7 +26,7 @@ def profilers() -> list[str]:
         found.append("torch.profiler")
     if (hook := sys.getprofile()) is not None:
         found.append(_profiler_name(hook))
-    if _owner(sys.gettrace()) == "line_profiler":
+    if "line_profiler" in _owners(sys.gettrace()):
         found.append("line_profiler")
     found += [name for tool_id, name in _tools() if tool_id == _PROFILER_ID or name in ("cProfile", "line_profiler")]
     return list(dict.fromkeys(found))
@@ -34,11 +35,10 @@ def profilers() -> list[str]:
 def marks() -> list[str]:
     """Names of what slows Python without being a profiler: coverage, a debugger, any other trace function."""
     found = []
-    if (owner := _owner(sys.gettrace())) not in (None, "line_profiler"):
-        found.append(_mark_name(str(owner)))
-    found += [
-        _mark_name(name) for tool_id, name in _tools() if tool_id != _PROFILER_ID and name not in ("line_profiler",)
-    ]
+    owners = _owners(sys.gettrace())
+    if owners and "line_profiler" not in owners:
+        found.append(_mark_name(owners))
+    found += [_mark_name([name]) for tool_id, name in _tools() if tool_id != _PROFILER_ID and name != "line_profiler"]
     return list(dict.fromkeys(found))
 
 
@@ -49,27 +49,28 @@ def refuse_profilers(what: str) -> None:
         raise RuntimeError(f"{what} refuses to run while {names} is active: it would time the profiler; stop it first.")
 
 
-def _owner(hook: object) -> str | None:
-    """Top-level package that a trace or profile function belongs to; None without one."""
+def _owners(hook: object) -> list[str]:
+    """Top-level packages that a trace or profile function, or the classes of its object, come from; empty for None."""
     if hook is None:
-        return None
+        return []
     bound_to = getattr(hook, "__self__", None)
-    named = hook if bound_to is None or isinstance(bound_to, ModuleType) else type(bound_to)
-    module = getattr(named, "__module__", None) or type(hook).__module__
-    return str(module).split(".")[0]
+    if isinstance(hook, FunctionType) or isinstance(bound_to, ModuleType):
+        return [str(getattr(hook, "__module__", "")).split(".")[0]]
+    classes = type(hook if bound_to is None else bound_to).__mro__[:-1]  # without `object`
+    return [str(cls.__module__).split(".")[0] for cls in classes]
 
 
 def _profiler_name(hook: object) -> str:
-    owner = _owner(hook) or "a profiler"
-    return {"_lsprof": "cProfile", "profile": "profile", "cProfile": "cProfile"}.get(owner, owner)
+    owner = _owners(hook)[0]
+    return "cProfile" if owner == "_lsprof" else owner
 
 
-def _mark_name(owner: str) -> str:
-    if owner.startswith("coverage"):
+def _mark_name(owners: list[str]) -> str:
+    if any(owner.startswith("coverage") for owner in owners):
         return "coverage"
-    if owner.startswith(("pydevd", "_pydevd", "bdb", "pdb", "debugpy", "ipdb")):
+    if any(owner.startswith(_DEBUGGERS) for owner in owners):
         return "a debugger"
-    return f"a trace function of {owner}"
+    return f"a trace function of {owners[0]}"
 
 
 def _tools() -> list[tuple[int, str]]:

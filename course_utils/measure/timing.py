@@ -157,7 +157,7 @@ def measure(
     *args: object,
     warmup: int = 3,
     min_time_s: float = 0.2,
-    max_time_s: float = 10.0,
+    max_time_s: float = 5.0,
     clock: Clock = time.perf_counter,
     synchronize: Callable[[], None] | None = None,
 ) -> Timing:

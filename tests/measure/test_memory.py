@@ -1,0 +1,74 @@
+"""Peak memory against hand counts of what is alive at the worst moment."""
+
+import pytest
+import torch
+from torch import nn
+
+from course_utils.measure import peak_memory
+
+KB = 1000
+
+
+def floats(count):
+    return torch.empty(count // 4, dtype=torch.float32)
+
+
+def test_what_is_freed_in_between_does_not_count_twice():
+    def work():
+        a = floats(400 * KB)
+        b = floats(200 * KB)
+        del a  # peak so far: 600
+        c = floats(300 * KB)  # 500
+        return b, c
+
+    memory = peak_memory(work)
+    assert memory.peak_bytes == 600 * KB
+    assert memory.held_bytes == 500 * KB
+
+
+def test_inputs_and_weights_do_not_count():
+    x = torch.ones(250, 1000)
+    assert peak_memory(lambda x: x + x, x).peak_bytes == x.nbytes
+    assert peak_memory(lambda x: x.view(-1), x).peak_bytes == 0
+
+
+def test_freeing_what_was_there_before_is_not_credited():
+    box = [floats(400 * KB)]
+
+    def work():
+        box.clear()
+        return floats(100 * KB)
+
+    memory = peak_memory(work)
+    assert memory.peak_bytes == memory.held_bytes == 100 * KB
+
+
+def test_backward_keeps_the_activations():
+    first, second = nn.Linear(64, 128), nn.Linear(128, 1, bias=False)
+    x = torch.randn(256, 64)
+    hidden = 256 * 128 * 4
+
+    def forward():
+        with torch.no_grad():
+            return second(torch.relu(first(x)))
+
+    def forward_with_graph():
+        return second(torch.relu(first(x)))
+
+    assert peak_memory(forward).held_bytes == 256 * 4
+    assert peak_memory(forward_with_graph).held_bytes == 256 * 4 + hidden  # relu saves its output
+    assert peak_memory(forward).peak_bytes == 2 * hidden
+
+
+def test_memory_prints_itself():
+    memory = peak_memory(lambda: torch.zeros(256, 1024))
+    assert repr(memory) == "Memory(peak 1.00 MiB, held 1.00 MiB, cpu)"
+    assert "1.00 MiB" in str(memory)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_peak_equals_the_hand_count():  # pragma: no cover - CUDA
+    x = torch.ones(2**20, device="cuda")
+    memory = peak_memory(lambda x: (x + 1) * 2, x)
+    assert memory.peak_bytes == 2 * x.nbytes
+    assert memory.held_bytes == x.nbytes
