@@ -206,6 +206,22 @@ def test_a_venv_that_was_moved_or_broken_is_made_anew(counted):
     assert str(moved) in (moved / ".venv/bin/pip").read_text()
 
 
+def test_a_pipe_gets_the_steps_that_take_long_and_no_wall_of_text(capsys):
+    for line in (
+        "Collecting torch==2.14.1",
+        "  Downloading six-1.17.0-py2.py3-none-any.whl (11 kB)",
+        "Using cached 100.whl",
+    ):
+        installer._show_progress(line)
+    assert capsys.readouterr().out == ""
+    installer._show_progress("  Downloading torch-2.14.1-cp311-manylinux_2_28_x86_64.whl (554.2 MB)\n")
+    installer._show_progress("Installing collected packages: " + ", ".join(map(str, range(100))))
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Downloading torch-2.14.1-cp311-manylinux_2_28_x86_64.whl (554.2 MB)"
+    assert said[1].startswith("Installing collected packages: 0, 1")
+    assert len(said[1]) == 110
+
+
 def test_ctrl_c_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(root, extras):
         raise KeyboardInterrupt

@@ -233,11 +233,10 @@ def _pip_install(root: Path, extras: "set[str]") -> None:
 def _show_progress(line: str) -> None:
     """One line that changes in place in a terminal; elsewhere only the large downloads and the last step."""
     line = "The package index does not answer; trying again" if "Retrying (" in line else line.strip()
+    large = re.search(r"^Downloading .*\(\d{3}[\d.]* MB\)", line)
     if sys.stdout.isatty() and line.startswith(("Collecting", "Downloading", "Installing", "The package index")):
         print("\r\x1b[K" + line[: shutil.get_terminal_size().columns - 1], end="", flush=True)
-    elif line.startswith(("Installing collected", "The package index")) or re.search(
-        r"^Downloading .*\d{3}.* MB\)", line
-    ):
+    elif large or line.startswith(("Installing collected", "The package index")):
         print(line[:110], flush=True)
 
 
