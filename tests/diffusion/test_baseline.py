@@ -42,7 +42,9 @@ def test_as_library_shares_weights_and_fits_any_denoiser():
 
 
 def test_recipe_survives_json():
-    recipe = Recipe({"dim": 8, "dim_mults": [1, 2]}, {"objective": "pred_v"}, (("bottleneck", {"ratio": 4}),), (1, 16, 16))
+    recipe = Recipe(
+        {"dim": 8, "dim_mults": [1, 2]}, {"objective": "pred_v"}, (("bottleneck", {"ratio": 4}),), (1, 16, 16)
+    )
     assert Recipe.from_json(recipe.to_json()) == recipe
     json.loads(recipe.to_json())
     for text in ("{}", "[1]", "no"):

@@ -65,8 +65,8 @@ class Noises:
 
 
 # The library keeps its schedule and its state in float32. Over a few hundred steps rounding of 6e-8 accumulates, most
-# where `pred_noise` divides by sqrt(a_t) (1e-3 and less at the noisy end, where clipping bounds the damage). Images span
-# [-1, 1], a grey level is 8e-3 wide: agreement to 1e-4 is agreement to a hundredth of a grey level.
+# where `pred_noise` divides by sqrt(a_t) (1e-3 and less at the noisy end, where clipping bounds the damage). Images
+# span [-1, 1] and a grey level is 8e-3 wide: agreement to 1e-4 is agreement to about a hundredth of a grey level.
 LIBRARY_ATOL = 1e-4
 
 
@@ -109,9 +109,14 @@ def scheduler_of(kind, diffusion: Diffusion, **options):
     """A scheduler of diffusers with the betas of ours, kept in float64."""
     betas = BETA_SCHEDULES[diffusion.recipe.process["beta_schedule"]](1000)
     scheduler = kind(
-        trained_betas=betas.numpy(), prediction_type=PREDICTION_TYPE[diffusion.process.objective], clip_sample=True, **options
+        trained_betas=betas.numpy(),
+        prediction_type=PREDICTION_TYPE[diffusion.process.objective],
+        clip_sample=True,
+        **options,
     )
-    torch.testing.assert_close(scheduler.alphas_cumprod.double(), diffusion.process.alphas_cumprod, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        scheduler.alphas_cumprod.double(), diffusion.process.alphas_cumprod, rtol=1e-3, atol=1e-6
+    )
     scheduler.alphas_cumprod = diffusion.process.alphas_cumprod
     scheduler.one = torch.tensor(1.0, dtype=torch.float64)
     return scheduler
@@ -149,7 +154,11 @@ def test_ddim_is_that_of_diffusers(objective, schedule, eta):
     scheduler.set_timesteps(40)
     assert scheduler.timesteps.tolist() == timesteps(40).tolist()
     left = iter([*noises.steps])
-    options = {"eta": lambda: eta, "use_clipped_model_output": lambda: True, "variance_noise": lambda: next(left).double()}
+    options = {
+        "eta": lambda: eta,
+        "use_clipped_model_output": lambda: True,
+        "variance_noise": lambda: next(left).double(),
+    }
     theirs = reference_loop(scheduler, diffusion, noises.x_T, **options)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=DIFFUSERS_ATOL)
 
@@ -255,7 +264,7 @@ def test_deterministic_ddim_draws_no_noise():
 
 @pytest.mark.parametrize("ts", [[3, 2, 2], [1, 2], [1000], [2, -1], [], [[3, 2]], [3.0, 2.0]])
 def test_wrong_timesteps_are_refused(ts):
-    with pytest.raises(ValueError, match="descending within 0 .. 999"):
+    with pytest.raises(ValueError, match=r"descending within 0 .. 999"):
         ddim(diffusion_of("pred_v", "linear", 1000).predictor(), torch.randn(SHAPE), torch.tensor(ts))
 
 
