@@ -14,9 +14,11 @@ from course_utils.diffusion.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from course_utils.diffusion.cifar_files import download_cifar10, find_cifar10
 from course_utils.diffusion.data import (
     Batches,
     ImageSet,
+    data_folders,
     describe,
     load_images,
     procedural_images,
@@ -66,10 +68,13 @@ __all__ = [
     "baseline",
     "build",
     "cosine_betas",
+    "data_folders",
     "ddim",
     "ddpm",
     "denoising_loss",
     "describe",
+    "download_cifar10",
+    "find_cifar10",
     "heldout_loss",
     "ideal_denoiser",
     "ideal_diffusion",

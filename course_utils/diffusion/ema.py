@@ -15,9 +15,9 @@ __all__ = ["EMA"]
 class EMA:
     """A float32 average of a model's weights that forgets the beginning quickly and the rest slowly.
 
-    After step k (from 1) each weight moves towards the model's by 1 - min(`decay`, (1 + k) / (10 + k)): the ramp of the
-    original DDPM code, without which a short run would average mostly its random start. Whole numbers (counters) are
-    copied. Raises `ValueError` for a decay outside [0, 1).
+    After step k (from 1) each weight moves towards the model's by 1 - min(`decay`, (1 + k) / (10 + k)): the ramp of
+    TensorFlow's `ExponentialMovingAverage`, without which a short run would average mostly its random start. Whole
+    numbers (counters) are copied. Raises `ValueError` for a decay outside [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float = 0.9995) -> None:

@@ -102,7 +102,7 @@ def train(
     num_steps: int,
     optimizer: MakeOptimizer | None = None,
     loss: Loss = denoising_loss,
-    ema_decay: float = 0.9995,
+    ema_decay: float | None = None,
     clip_norm: float | None = 1.0,
     seed: int | None = None,
     rank: int = 0,
@@ -121,11 +121,11 @@ def train(
     `batches(step)` gives x_0, float32 (N, C, H, W) in [-1, 1], on the device of the model. Timesteps and noise of a
     step depend on (seed, step, rank) alone, so a run that is stopped and continued with `state` sees what an
     uninterrupted one would: the same losses, to the bit, on the same machine. `optimizer` makes an optimizer from
-    parameters, by default `adam()`; its memory comes from the state, its options from here. `wrap` wraps the
-    `LossModule`; `step_context` surrounds the forward pass; `region(name)` surrounds the phases data, forward,
-    backward, optimizer and ema. `should_stop` is asked after every step; with several processes it must answer the
-    same in all. `checkpoint` is called every `checkpoint_every` steps, once all losses up to there are known to be
-    finite.
+    parameters, by default `adam()`; its memory comes from the state, its options from here. `ema_decay` is the
+    state's, or 0.9995, unless given. `wrap` wraps the `LossModule`; `step_context` surrounds the forward pass;
+    `region(name)` surrounds the phases data, forward, backward, optimizer and ema. `should_stop` is asked after every
+    step; with several processes it must answer the same in all. `checkpoint` is called every `checkpoint_every` steps,
+    once all losses up to there are known to be finite.
 
     Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite, and `ValueError` when the
     state belongs to another model, optimizer or seed.
@@ -253,17 +253,17 @@ class _Log:
         return rows[-1][0]
 
 
-def _begun(diffusion: Diffusion, state: TrainState | None, ema_decay: float, seed: int | None) -> TrainState:
+def _begun(diffusion: Diffusion, state: TrainState | None, ema_decay: float | None, seed: int | None) -> TrainState:
     """The state to go on from: a new one, or the given one once it is known to fit."""
     if state is None:
-        return TrainState(diffusion, EMA(diffusion.model, ema_decay), seed=seed or 0)
+        return TrainState(diffusion, EMA(diffusion.model, 0.9995 if ema_decay is None else ema_decay), seed=seed or 0)
     if state.diffusion.model is not diffusion.model:
         raise ValueError("the state belongs to another model; pass state.diffusion, or state.with_model(model)")
     if seed not in (None, state.seed):
         raise ValueError(
             f"seed is {seed}, but the state was trained with seed {state.seed}; leave seed out to go on with it"
         )
-    state.ema.decay = ema_decay
+    state.ema.decay = state.ema.decay if ema_decay is None else ema_decay
     return state
 
 

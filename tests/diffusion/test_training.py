@@ -12,6 +12,7 @@ from course_utils.diffusion import (
     adam,
     denoising_loss,
     load_checkpoint,
+    sample,
     save_checkpoint,
     train,
 )
@@ -84,6 +85,14 @@ def test_resume_is_exact(tiny, batches, tmp_path, optimizer):
     assert rest.images_seen == whole.images_seen == 24
 
 
+def test_the_averages_decay_is_kept_unless_given(tiny, batches, tmp_path):
+    state = train(tiny(), batches, num_steps=1, ema_decay=0.9)
+    loaded = load_checkpoint(save_checkpoint(tmp_path, state))
+    assert train(loaded.diffusion, batches, num_steps=2, state=loaded).ema.decay == 0.9
+    assert train(loaded.diffusion, batches, num_steps=3, state=loaded, ema_decay=0.5).ema.decay == 0.5
+    assert train(tiny(), batches, num_steps=0).ema.decay == 0.9995
+
+
 def test_training_in_pieces_without_saving_is_exact_too(tiny, batches):
     whole = train(tiny(), batches, num_steps=5)
     diffusion, state = tiny(), None
@@ -138,6 +147,7 @@ def test_a_compiled_model_resumes_as_a_plain_one(tiny, batches, tmp_path):
     compiled = diffusion.with_model(torch.compile(diffusion.model, backend="eager"))
     assert next(iter(compiled.model.state_dict())).startswith("_orig_mod.")
     state = train(compiled, batches, num_steps=3)
+    assert sample(state.averaged(), 1, num_steps=1).shape == (1, 3, 16, 16)
     loaded = load_checkpoint(save_checkpoint(tmp_path, state))
     rest = train(loaded.diffusion, batches, num_steps=5, state=loaded)
     whole = train(tiny(), batches, num_steps=5)
