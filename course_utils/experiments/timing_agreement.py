@@ -39,6 +39,8 @@ def operations(device: str | torch.device = "cpu") -> dict[str, tuple[Callable[.
 def agreement(device: str | torch.device | None = None, *, rounds: int = ROUNDS) -> Table:
     """Time each of `operations` with both, taking turns, and compare the medians over the rounds.
 
+    Both take as many samples of as many calls: torch's `blocked_autorange` prefers blocks of up to 100 ms, which on a
+    busy machine hold other programs' time slices, so that block lengths would be compared.
     `device` is CUDA where it is there unless named.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -53,8 +55,9 @@ def _row(name: str, fn: Callable[..., object], args: Sequence[Tensor], rounds: i
     timer = Timer("fn(*args)", globals={"fn": fn, "args": args}, num_threads=torch.get_num_threads())
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(measure(fn, *args, min_time_s=MIN_TIME_S).median_s)
-        theirs.append(timer.blocked_autorange(min_run_time=MIN_TIME_S).median)
+        timing = measure(fn, *args, min_time_s=MIN_TIME_S, max_time_s=MIN_TIME_S)
+        ours.append(timing.median_s)
+        theirs.append(statistics.median(timer.timeit(timing.calls).median for _ in range(timing.n)))
     a, b = statistics.median(ours), statistics.median(theirs)
     return [name, seconds_text(a), seconds_text(b), f"{a / b - 1:+.1%}", "yes" if abs(a / b - 1) <= TOLERANCE else "no"]
 

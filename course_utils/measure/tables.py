@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 __all__ = ["Table", "Tabular", "bytes_text", "interval_text", "ratio_text", "seconds_text", "si_text"]
 
 _NUMBER = re.compile(r"[-+±<>≤≥≈~]?\s?\.?\d")
-_CELL = "padding:0.15em 0.8em;border:none;border-bottom:1px solid rgba(128,128,128,0.3);background:transparent;"
+_CELL = "padding:0.15em 0.8em;border:none;border-bottom:1px solid rgba(128,128,128,0.3);white-space:pre;"
 
 
 class Tabular:
@@ -60,13 +60,15 @@ class Table:
 
     def _repr_html_(self) -> str:
         align = ["right" if right else "left" for right in self._right_aligned()]
-        parts = ['<table style="border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums;">']
+        parts = ['<table style="margin:0;border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums;">']
         if self.title:
             parts.append(f'<caption style="{_caption("top")}font-weight:600;">{html.escape(self.title)}</caption>')
         parts.append(f"<thead>{_html_row('th', self.columns, align)}</thead>")
         parts.append(f"<tbody>{''.join(_html_row('td', row, align) for row in self._cells())}</tbody></table>")
         if self.note:
-            parts.append(f'<div style="color:inherit;opacity:0.75;padding:0.2em 0.8em;">{html.escape(self.note)}</div>')
+            parts.append(
+                f'<div style="color:inherit;opacity:0.75;padding:0.2em 0.8em;white-space:pre-line;">{html.escape(self.note)}</div>'
+            )
         return "".join(parts)
 
     def _cells(self) -> list[list[str]]:
