@@ -12,6 +12,7 @@ __all__ = ["Table", "Tabular", "bytes_text", "interval_text", "ratio_text", "sec
 
 _NUMBER = re.compile(r"[-+±<>≤≥≈~]?\s?\.?\d")
 _CELL = "padding:0.15em 0.8em;border:none;border-bottom:1px solid rgba(128,128,128,0.3);white-space:pre;"
+_NOTE = "padding:0.2em 0.8em;color:inherit;opacity:0.75;white-space:pre-line;"
 
 
 class Tabular:
@@ -66,9 +67,7 @@ class Table:
         parts.append(f"<thead>{_html_row('th', self.columns, align)}</thead>")
         parts.append(f"<tbody>{''.join(_html_row('td', row, align) for row in self._cells())}</tbody></table>")
         if self.note:
-            parts.append(
-                f'<div style="color:inherit;opacity:0.75;padding:0.2em 0.8em;white-space:pre-line;">{html.escape(self.note)}</div>'
-            )
+            parts.append(f'<div style="{_NOTE}">{html.escape(self.note)}</div>')
         return "".join(parts)
 
     def _cells(self) -> list[list[str]]:
