@@ -29,8 +29,6 @@ SETTINGS = {
     },  # draw every cell, and only those
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-# What the browser's console says that is no fault of a notebook, each with its reason.
-HARMLESS: dict[str, str] = {}
 
 IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells') }"
@@ -135,7 +133,7 @@ def _listen(page, problems: list[str]) -> None:
     """Collect errors of the console and of scripts, and requests to anything but this machine."""
 
     def console(message) -> None:
-        if message.type == "error" and not any(words in message.text for words in HARMLESS):
+        if message.type == "error":
             problems.append(f"console: {message.text}")
 
     def request(address: str) -> None:
