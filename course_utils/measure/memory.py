@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,24 +49,36 @@ def peak_memory(fn: Callable[..., object], *args: object) -> Memory:
         return _cuda_memory(fn, args, devices)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = fn(*args)
-    changes = _allocations(profiler)
+    allocations = _allocations(profiler)
     del result
-    return _from_changes(changes)
+    return _replay(allocations)
 
 
-def _allocations(profiler: profile) -> list[int]:
-    """Bytes taken (positive) and given back (negative) on the CPU, in the order in which it happened."""
+def _allocations(profiler: profile) -> list[tuple[int, int]]:
+    """(address, bytes) of each block taken (positive) or given back (negative) on the CPU, in order of time."""
     results: Any = profiler.profiler and profiler.profiler.kineto_results
-    events = [event for event in results.events() if event.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    return [event.nbytes() for event in events if event.device_type().name == "CPU"]
+    events = [event for event in _all_events(results.experimental_event_tree()) if event.name == "[memory]"]
+    fields = [event.extra_fields for event in sorted(events, key=lambda event: event.start_time_ns)]
+    return [(field.ptr, field.alloc_size) for field in fields if field.device.type == "cpu"]
 
 
-def _from_changes(changes: Sequence[int]) -> Memory:
-    held = peak = 0
-    for change in changes:
-        held += change
-        peak = max(peak, held)
+def _all_events(events: Sequence[Any]) -> Iterator[Any]:
+    for event in events:
+        yield event
+        yield from _all_events(event.children)
+
+
+def _replay(allocations: Sequence[tuple[int, int]]) -> Memory:
+    """Add up what is alive; giving back a block that was there before the call makes no room."""
+    alive: dict[int, int] = {}
+    peak = held = 0
+    for address, size in allocations:
+        if size > 0:
+            alive[address] = size
+            held += size
+            peak = max(peak, held)
+        else:
+            held -= alive.pop(address, 0)
     return Memory(peak, held, "cpu")
 
 

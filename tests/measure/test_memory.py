@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from course_utils.measure import peak_memory
 
@@ -41,6 +42,22 @@ def test_freeing_what_was_there_before_is_not_credited():
 
     memory = peak_memory(work)
     assert memory.peak_bytes == memory.held_bytes == 100 * KB
+
+
+def test_the_allocator_knowing_the_block_changes_nothing():
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True):
+        box = [floats(400 * KB)]
+
+    def work():
+        box.clear()
+        return floats(100 * KB)
+
+    assert peak_memory(work).peak_bytes == 100 * KB
+
+
+def test_temporaries_inside_an_operator_count():
+    x = torch.randn(1000, 100)
+    assert peak_memory(lambda: torch.logsumexp(x, dim=1)).peak_bytes > 1000 * 4 * 100  # exp(x - max) in between
 
 
 def test_backward_keeps_the_activations():
