@@ -130,7 +130,7 @@ training_loss = check.training_loss(training_loss)
 # %% id="training-loss-hidden" tags=["hidden-check"] answer="01.training_loss"
 ramp = torch.linspace(-1, 1, 3 * 48).reshape(3, 3, 4, 4)
 print(round(training_loss(lambda x, t: 0.25 * x, ramp, torch.tensor([10, 400, 900]), ramp.flip(0)).item(), 3))
-# expect: 0.0
+# expect: 0.262
 
 # %% [markdown] id="training-loss-hints"
 # <details><summary>Hint 1</summary>Make x_t, ask the model once, turn its v into noise, compare with the true noise.</details>

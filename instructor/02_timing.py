@@ -117,7 +117,7 @@ def my_timer(fn, clock, synchronize):
 my_timer = check.timer(my_timer)
 
 # %% id="timer-hidden" tags=["hidden-check"] answer="02.timer"
-for made in (rigged.asynchronous(0.02, launch_s=1e-3), rigged.first_call(0.05, first_s=9.0), rigged.heavy_tail(0.03, seed=7)):
+for made in (rigged.asynchronous(0.02, launch_s=1e-5), rigged.first_call(0.05, first_s=9.0), rigged.heavy_tail(0.03, seed=7)):
     print(made.name, round(my_timer(made, made.clock, made.synchronize), 3))
 # expect: asynchronous operation 0.02
 # expect: slow first call 0.05

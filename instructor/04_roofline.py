@@ -152,7 +152,8 @@ with torch.no_grad():
 work
 
 # %% id="profile-network"
-blocks = profile(unet, x_t, t, backward=False)
+with torch.no_grad():
+    blocks = profile(unet, x_t, t, backward=False)
 plot_roofline(blocks, ceilings)
 
 # %% [markdown] id="cache-words"

@@ -13,6 +13,7 @@ _HOME = {
     "plot_profile": "plots",
     "plot_samples_s": "plots",
     "live_training": "live",
+    "plot_predicted": "roofline",
     "plot_roofline": "roofline",
     "predict": "predictions",
     "reveal": "predictions",

@@ -67,5 +67,5 @@ def film_strip(rows: dict[str, Sequence[Tensor]], labels: Sequence[str], title: 
                     ax.set_title(labels[column], fontsize=9, fontweight="normal", loc="center")
                 if column == 0:
                     ax.set_ylabel(name, fontsize=9)
-        made.suptitle(title, fontsize=11, fontweight="semibold", x=0.01, ha="left")
+        made.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left")
     return made

@@ -78,10 +78,11 @@ def plot_profile(profile: Profile, title: str = "", *, n: int | None = None) -> 
     backward = np.array([row.backward_s or 0.0 for row in rows])
     factor, unit = seconds_axis(float((forward + backward).max()))
     with figure(height=0.24 * len(rows) + 1.0) as (made, (ax,)):
-        ax.barh([row.name for row in rows], forward * factor, color=color("forward"), label="forward")
+        labels = [f"{row.name}  {row.kind}" for row in rows]
+        ax.barh(labels, forward * factor, color=color("forward"), label="forward")
         if backward.any():
             ax.barh(
-                [row.name for row in rows],
+                labels,
                 backward * factor,
                 left=forward * factor,
                 color=color("backward"),

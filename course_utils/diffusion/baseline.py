@@ -118,7 +118,7 @@ class Diffusion:
         """Return a copy on `device`; this one stays where it is."""
         return self.with_model(copy.deepcopy(self.model).to(device))
 
-    def as_library(self, **options: Any) -> nn.Module:
+    def as_library(self, **options: Any) -> Any:
         """Wrap the model in the library's `GaussianDiffusion`, sharing its weights; `options` go to its constructor.
 
         Raises `ValueError` when the schedule has no name that the library knows.

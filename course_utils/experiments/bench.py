@@ -131,7 +131,8 @@ def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
             "cores_busy": rung.cores_busy,
         }
         low, high = (row.images_per_call / second for second in np.quantile(timing.samples_s, [0.75, 0.25]).tolist())
-        rate, spread = timing.per_second(row.images_per_call), {"low": low, "high": high, "n": timing.n}
+        rate = timing.per_second(row.images_per_call)
+        spread: dict[str, Any] = {"low": low, "high": high, "n": timing.n}
         made.append(record("bench", f"{row.name}: {name}", config, rate, "img/s", **spread, path=path, manifest=told))
         if name != comparison.baseline:
             made += speedup_record(row.name, name, comparison.speedup(name), {**shared, "variant": name}, told, path)
@@ -144,5 +145,5 @@ def speedup_record(
     """The speed-up's record, if a ratio could be reported."""
     if ratio.reason:
         return []
-    spread = {"low": ratio.low, "high": ratio.high, "n": ratio.n}
+    spread: dict[str, Any] = {"low": ratio.low, "high": ratio.high, "n": ratio.n}
     return [record("speed-up", f"{row}: {name}", config, ratio.value, "x", **spread, path=path, manifest=told)]

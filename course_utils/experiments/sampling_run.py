@@ -104,6 +104,10 @@ def draw(diffusion: Diffusion, options: argparse.Namespace, device: str) -> tupl
     """Draw with a progress bar; -> (images uint8 (N, 3, H, W), seconds)."""
     batches = math.ceil(options.n / options.batch_size)
     start = time.perf_counter()
+
+    def advance(i: int, t: int, x_t: Tensor, x_0: Tensor) -> None:
+        bar.update(1)
+
     with tqdm(total=batches * options.num_steps, unit="call", desc="drawing", dynamic_ncols=True) as bar:
         images = sample(
             diffusion,
@@ -113,7 +117,7 @@ def draw(diffusion: Diffusion, options: argparse.Namespace, device: str) -> tupl
             seed=options.seed,
             batch_size=options.batch_size,
             device=device,
-            callback=lambda *_: bar.update(1),
+            callback=advance,
         )
     return images, time.perf_counter() - start
 

@@ -130,6 +130,10 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
         log.write("data", {"images": images.label, "count": len(images)})
     log.write("start", {"step": start, "options": described(options), "manifest": manifest()})
     batches = Batches(images, options.batch_size or size.batch_size, seed=options.seed, device=device)
+
+    def keep(reached: TrainState) -> None:
+        save_checkpoint(folder, reached, keep=options.keep)
+
     with Progress(log, start, num_steps) as progress:
         state = train(
             diffusion,
@@ -141,11 +145,11 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
             state=state,
             should_stop=stop,
             on_step=progress,
-            checkpoint=lambda reached: keep_checkpoint(folder, reached, options.keep),
+            checkpoint=keep,
             checkpoint_every=options.checkpoint_every,
             log_every=options.log_every,
         )
-    path = keep_checkpoint(folder, state, options.keep)
+    path = save_checkpoint(folder, state, keep=options.keep)
     complete = state.step >= num_steps
     if complete:
         finish(options, folder, state, log)
@@ -171,11 +175,6 @@ def begin_or_resume(options: Options, folder: Path, device: torch.device) -> tup
         )
     print(f"going on at step {state.step:,} of {folder}")
     return state.diffusion, state
-
-
-def keep_checkpoint(folder: Path, state: TrainState, keep: int) -> Path:
-    """Save a checkpoint into the run's folder."""
-    return save_checkpoint(folder, state, keep=keep)
 
 
 def finish(options: Options, folder: Path, state: TrainState, log: TrainingLog) -> None:

@@ -28,9 +28,10 @@ Times = tuple[float, float]  # forward, backward: seconds
 
 @dataclass(frozen=True)
 class ProfileRow:
-    """One block: times in seconds (`backward_s` None when not asked for), exact counts, share of all blocks' time."""
+    """One block: its class as `kind`, times in seconds (`backward_s` None when not asked for), counts, share of all."""
 
     name: str
+    kind: str
     calls: int
     forward_s: float
     backward_s: float | None
@@ -100,7 +101,7 @@ class Profile(Tabular):
         """The slowest blocks, or the rows in the order asked for; the note compares the sum of all with the whole."""
         shown = self if self.sorted_by else self.head(_SHOWN)
         hidden = len(self.rows) - len(shown.rows)
-        columns = ("block", "calls", "forward", "backward", "share", "FLOP", "bytes", "FLOP/byte", "FLOP/s")
+        columns = ("block", "kind", "forward", "backward", "share", "FLOP", "bytes", "FLOP/byte", "FLOP/s")
         return Table(columns, [_cells(row) for row in shown.rows], note=self._note(hidden))
 
     __repr__ = Tabular.__str__
@@ -178,17 +179,22 @@ def _timed(fn: Callable[..., Any], inputs: Any, backward: bool, watch: Stopwatch
 def _profile(
     calls: list[Call], samples: list[Any], forward: dict[str, Counts], total: dict[str, Counts], backward: bool
 ) -> Profile:
-    names = list(dict.fromkeys(call.name for call in calls))
-    times = {name: tuple(np.median([rows[name] for _, rows in samples], axis=0)) for name in names}
+    kinds = {call.name: type(call.module).__name__ for call in calls}
+    times = {name: tuple(np.median([rows[name] for _, rows in samples], axis=0)) for name in kinds}
     blocks_s = float(sum(sum(pair) for pair in times.values()))
-    rows = tuple(_row(name, times[name], forward[name], total[name], backward, blocks_s) for name in names)
+    rows = tuple(
+        _row(name, kind, times[name], forward[name], total[name], backward, blocks_s) for name, kind in kinds.items()
+    )
     whole = np.median([whole for whole, _ in samples], axis=0)
     return Profile(rows, float(whole[0]), float(whole[1]) if backward else None, blocks_s, len(samples))
 
 
-def _row(name: str, times: Any, forward: Counts, total: Counts, backward: bool, blocks_s: float) -> ProfileRow:
+def _row(
+    name: str, kind: str, times: Any, forward: Counts, total: Counts, backward: bool, blocks_s: float
+) -> ProfileRow:
     return ProfileRow(
         name=name,
+        kind=kind,
         calls=total.calls,
         forward_s=float(times[0]),
         backward_s=float(times[1]) if backward else None,
@@ -203,7 +209,7 @@ def _row(name: str, times: Any, forward: Counts, total: Counts, backward: bool, 
 def _cells(row: ProfileRow) -> tuple[object, ...]:
     return (
         row.name,
-        row.calls,
+        row.kind,
         seconds_text(row.forward_s),
         seconds_text(row.backward_s) if row.backward_s is not None else None,
         f"{row.share:.1%}",

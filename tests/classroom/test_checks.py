@@ -31,7 +31,16 @@ def assert_wrong(capsys, name, answer, words):
     return returned
 
 
-STUBS = ("seconds_per_picture", "add_noise", "training_loss", "timer", "suspects", "conv_backward", "conv_work", "attainable")
+STUBS = (
+    "seconds_per_picture",
+    "add_noise",
+    "training_loss",
+    "timer",
+    "suspects",
+    "conv_backward",
+    "conv_work",
+    "attainable",
+)
 
 
 def test_a_stub_is_not_answered_yet_and_the_kit_steps_in(capsys):
@@ -51,7 +60,9 @@ def test_every_kit_answer_passes_its_own_check(capsys):
 
 def test_seconds_per_picture(capsys):
     assert_right(capsys, "seconds_per_picture", lambda c, s, b: s / b * c)
-    assert_wrong(capsys, "seconds_per_picture", lambda c, s, b: c * s, "a batch of 64 shares its calls: expected 3.90625")
+    assert_wrong(
+        capsys, "seconds_per_picture", lambda c, s, b: c * s, "a batch of 64 shares its calls: expected 3.90625"
+    )
     assert_wrong(capsys, "seconds_per_picture", lambda c, s, b: [1, 2], "expected a number near 0.5, got list")
     assert_wrong(capsys, "seconds_per_picture", lambda c, s: c, "it raised TypeError")
 
@@ -118,7 +129,9 @@ def test_timer_names_the_trap(capsys):
 def test_suspects(capsys):
     def by_wall_time(rows, tolerance):
         names = list(rows)
-        return [(a, b) for a in names for b in names if a < b and abs(rows[a][0] - rows[b][0]) <= tolerance * rows[a][0]]
+        return [
+            (a, b) for a in names for b in names if a < b and abs(rows[a][0] - rows[b][0]) <= tolerance * rows[a][0]
+        ]
 
     assert_wrong(capsys, "suspects", by_wall_time, "no twins: expected none, got")
 
@@ -140,10 +153,14 @@ def test_conv_backward(capsys):
 def test_conv_work(capsys):
     def right(n, c_in, c_out, size, k, width=4, *, flop_per_multiply_add=2):
         pixels = n * size**2
-        return flop_per_multiply_add * pixels * c_in * c_out * k**2, width * (pixels * (c_in + c_out) + c_in * c_out * k**2)
+        return flop_per_multiply_add * pixels * c_in * c_out * k**2, width * (
+            pixels * (c_in + c_out) + c_in * c_out * k**2
+        )
 
     assert_right(capsys, "conv_work", right)
-    assert_wrong(capsys, "conv_work", lambda *a: right(*a, flop_per_multiply_add=1), "one multiply-add counts as 2 FLOP")
+    assert_wrong(
+        capsys, "conv_work", lambda *a: right(*a, flop_per_multiply_add=1), "one multiply-add counts as 2 FLOP"
+    )
     assert_wrong(capsys, "conv_work", lambda *a: right(*a[:5], 4), "bytes, N=16")
 
 

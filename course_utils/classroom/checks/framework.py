@@ -124,7 +124,7 @@ def exercise(own: Answer) -> Callable[[Callable[[Answer, Report], None]], Callab
                 print("  The cells below use the kit's own until yours passes.")
             return answer if report.passed else own
 
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     return decorate

@@ -38,7 +38,8 @@ def ROWS(setting: Setting) -> Iterator[Row]:
         def by_library() -> Tensor:
             torch.manual_seed(0)
             with contextlib.redirect_stderr(io.StringIO()):
-                return library.ddim_sample((n, 3, 32, 32))
+                images: Tensor = library.ddim_sample((n, 3, 32, 32))
+                return images
 
         def by_kit() -> Tensor:
             return (ddim(diffusion.predictor(), start(), ts) + 1) / 2

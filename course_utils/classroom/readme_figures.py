@@ -1,0 +1,94 @@
+"""The README's figures and ladder: `python -m course_utils.classroom.readme_figures [FILE of records]`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from course_utils.classroom.images import film_strip
+from course_utils.classroom.roofline import plot_roofline
+from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
+from course_utils.measure import calibrate, load, manifest, profile
+from course_utils.measure.records import Record
+from course_utils.measure.tables import si_text
+
+__all__ = ["first_picture", "ladder", "main", "roofline"]
+
+REFERENCE = Path("results/reference")
+MARKS = ("<!-- ladder:begin -->", "<!-- ladder:end -->")
+
+
+def first_picture() -> Figure:
+    """Fifty steps from noise to a picture with the ideal denoiser, as in 00_start."""
+    images = load_images("train", n=scale("laptop").num_images)
+    seen, believed, labels = [], [], []
+
+    def watch(i: int, t: int, x_t: torch.Tensor, x_0: torch.Tensor) -> None:
+        if i % 6 == 0 or i == 49:
+            seen.append(x_t[0].float())
+            believed.append(x_0[0].float())
+            labels.append(f"t = {t}")
+
+    torch.manual_seed(3)
+    ddim(ideal_diffusion(images.images).predictor(), torch.randn(8, 3, 32, 32), timesteps(50), callback=watch)
+    return film_strip({"x_t": seen, "believed x_0": believed}, labels, f"Fifty steps out of noise ({images.label})")
+
+
+def roofline() -> Figure:
+    """The laptop-scale U-Net's blocks under this machine's measured roofs."""
+    size = scale("laptop")
+    model = baseline(size).model
+    x_t, t = torch.randn(size.batch_size, 3, 32, 32), torch.full((size.batch_size,), 500)
+    with torch.no_grad():
+        blocks = profile(model, x_t, t, backward=False)
+    return plot_roofline(blocks, calibrate(), dtypes=("fp32", "bf16"))
+
+
+def ladder(records: list[Record]) -> str:
+    """The benchmark's records as a Markdown table, the latest of each name."""
+    latest = {(record.kind, record.name): record for record in records}
+    lines = ["| step | variant | img/s | speed-up | kernels | peak memory |", "|---|---|---|---|---|---|"]
+    for (kind, name), one in latest.items():
+        if kind != "bench":
+            continue
+        ratio = latest.get(("speed-up", name))
+        told = f"{ratio.value:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "–"
+        peak = one.config["peak_bytes"]
+        memory = f"{peak / 2**20:,.1f} MiB" if peak is not None else "–"
+        row, variant = one.config["row"], one.config["variant"]
+        lines.append(f"| {row} | {variant} | {si_text(one.value)} | {told} | {one.config['kernels']:,} | {memory} |")
+    made_on = records[-1].manifest
+    machine, torch_version = made_on["device"]["name"], made_on["versions"]["torch"]
+    setting = f"{records[-1].config['images']}, scale {records[-1].config['scale']}"
+    lines.append(f"\nMeasured on {machine}, {made_on['cores_granted']} cores, torch {torch_version}, {setting}.")
+    return "\n".join(lines)
+
+
+def save(figure: Figure, name: str) -> None:
+    """Write a figure and what it was made on."""
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    figure.savefig(REFERENCE / f"{name}.png", metadata={"Software": None})
+    (REFERENCE / f"{name}.json").write_text(json.dumps(manifest(), indent=1) + "\n")
+    print(REFERENCE / f"{name}.png")
+
+
+def main(argv: list[str]) -> int:
+    """Draw both figures, and put the ladder of the named records into the README."""
+    if argv:
+        readme = Path("README.md")
+        text = readme.read_text()
+        start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
+        readme.write_text(f"{text[:start]}\n{ladder(load(argv[0]))}\n{text[end:]}")
+        print("README.md: ladder")
+        return 0
+    save(first_picture(), "first_picture")
+    save(roofline(), "roofline_laptop")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

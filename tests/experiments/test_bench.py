@@ -1,0 +1,53 @@
+"""The ladder at smoke scale: rows are found, variants agree, counters are exact, each number becomes a record."""
+
+import pytest
+import torch
+
+from course_utils.diffusion import baseline, load_images
+from course_utils.experiments import bench
+from course_utils.measure import count, load
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_rows_are_listed_in_the_order_of_the_pipeline(capsys):
+    assert bench.main(["--scale", "smoke", "--list"]) == 0
+    names = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ": " in line]
+    assert [name for name in names if not name.startswith("No CIFAR")] == [
+        "data loading",
+        "forward",
+        "training step, batch 16",
+        "sampling",
+    ]
+
+
+def test_a_pattern_that_matches_nothing_is_told():
+    with pytest.raises(ValueError, match="--only 'warp drive' matches no row"):
+        bench.main(["--scale", "smoke", "--only", "warp drive"])
+
+
+def test_the_ladder_is_measured_and_recorded(capsys, tmp_path):
+    assert bench.main(["--scale", "smoke", "--max-time", "2"]) == 0
+    printed = capsys.readouterr().out
+    label = load_images(n=1).label  # real CIFAR-10 where this checkout has it
+    assert f"images: {label}" in printed
+    assert "Quality: not checked" in printed
+    records = {r.name: r for r in load(tmp_path / "results" / "local" / "bench-smoke.jsonl") if r.kind == "bench"}
+    assert len(records) == 8
+    forward = records["forward: library, eager fp32"]
+    x_t, t = torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.long)
+    assert forward.config["flop"] == count(baseline("smoke").model, x_t, t, per_module=False).flop
+    assert records["forward: in inference mode"].config["max_difference"] == 0.0
+    assert records["sampling: the kit's ddim"].config["max_difference"] < 1e-5
+    assert records["sampling: library"].config["flop"] == records["sampling: the kit's ddim"].config["flop"]
+    trainer = records["training step, batch 16: library's Trainer"].config
+    assert trainer["flop"] == records["training step, batch 16: the kit's loop"].config["flop"]
+    for made in records.values():
+        assert made.low <= made.value <= made.high
+        assert made.manifest["batch"] == made.config["batch"] or made.config["row"] == "data loading"
+        assert made.config["images"] == label

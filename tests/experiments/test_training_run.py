@@ -1,0 +1,160 @@
+"""The recorded run: its folder, its log, a clean stop on signals, and going on after a kill as if nothing happened."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from course_utils.diffusion import latest, load_checkpoint, load_weights
+from course_utils.experiments import training_run
+from course_utils.experiments.stopping import StopFlag
+from course_utils.experiments.training_log import TrainingLog, read_log
+
+QUICK = ["--scale", "smoke", "--batch-size", "4", "--log-every", "1", "--heldout", "8"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+
+
+def losses(folder):
+    return {entry["step"]: entry["loss"] for entry in read_log(folder / "log.jsonl") if entry["event"] == "step"}
+
+
+def weights(folder):
+    state = load_checkpoint(folder)
+    return {name: tensor.clone() for name, tensor in state.diffusion.model.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_run_leaves_checkpoints_a_log_and_weights(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert training_run.main([*QUICK, "--num-steps", "3", "--out", str(out)]) == 0
+    events = [entry["event"] for entry in read_log(out / "log.jsonl")]
+    assert events == ["data", "start", "step", "step", "step", "heldout"]
+    start = read_log(out / "log.jsonl")[1]
+    assert start["manifest"]["versions"]["torch"] == version("torch")
+    assert load_checkpoint(out).images_seen == 12
+    averaged = load_checkpoint(out).averaged().model.state_dict()
+    assert_same(load_weights(out / "weights.safetensors").model.state_dict(), averaged)
+    assert "12 images" in capsys.readouterr().out
+
+
+def test_the_same_words_typed_again_add_nothing_to_a_complete_run(tmp_path):
+    out = tmp_path / "run"
+    words = [*QUICK, "--num-steps", "2", "--out", str(out)]
+    training_run.main(words)
+    before = losses(out), weights(out)
+    assert training_run.main(words) == 0
+    assert losses(out) == before[0]
+    assert_same(weights(out), before[1])
+
+
+def test_a_run_in_two_parts_is_the_run_in_one(tmp_path):
+    for out, parts in ((tmp_path / "one", ["5"]), (tmp_path / "two", ["2", "5"])):
+        for num_steps in parts:
+            training_run.main([*QUICK, "--num-steps", num_steps, "--out", str(out)])
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+    assert_same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def started(out, num_steps, tmp_path):
+    words = [*QUICK, "--num-steps", str(num_steps), "--checkpoint-every", "2", "--out", str(out)]
+    command = [sys.executable, "-m", "course_utils", "train", *words]
+    return command, subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(out, step, process):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            pytest.fail(f"the run ended early: {process.communicate()}")
+        if (out / "log.jsonl").exists() and max(losses(out), default=0) >= step:
+            return
+        time.sleep(0.02)
+    process.kill()
+    pytest.fail("the run did not get there")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL])
+def test_stopped_or_killed_it_goes_on_exactly(tmp_path, sent):
+    out, num_steps = tmp_path / "run", 40
+    command, process = started(out, num_steps, tmp_path)
+    wait_for_step(out, 5, process)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=120)
+    reached = load_checkpoint(out).step
+    assert 0 < reached < num_steps
+    if sent is signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == training_run.STOPPED
+        assert f"Stopped by {sent.name} after step {reached}" in said
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    straight = tmp_path / "straight"
+    training_run.main([*QUICK, "--num-steps", str(num_steps), "--out", str(straight)])
+    assert losses(out) == losses(straight)
+    assert_same(weights(out), weights(straight))
+
+
+def test_another_run_in_the_same_folder_is_refused(tmp_path):
+    out = tmp_path / "run"
+    training_run.main([*QUICK, "--num-steps", "1", "--out", str(out)])
+    for other in (["--seed", "1"], ["--objective", "pred_noise"]):
+        with pytest.raises(ValueError, match="choose another --out"):
+            training_run.main([*QUICK, "--num-steps", "2", "--out", str(out), *other])
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--num-steps", "0"], "--num-steps is 0, but must be at least 1"),
+        (["--batch-size", "-4"], "--batch-size is -4"),
+        (["--lr", "0"], "--lr must be above 0"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_named(words, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        training_run.main(words)
+
+
+def test_a_learning_rate_that_explodes_is_named_with_its_step_and_not_saved(tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match=r"at step \d+: lower the learning rate"):
+        training_run.main([*QUICK, "--num-steps", "30", "--lr", "1e20", "--checkpoint-every", "1", "--out", str(out)])
+    found = latest(out)
+    assert found is None or all(t.isfinite().all() for t in weights(out).values())
+
+
+def test_the_log_drops_what_a_killed_process_lost_and_half_a_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [{"event": "step", "step": step, "loss": 1.0} for step in (1, 2, 3)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"event": "st')
+    TrainingLog(path, step=2)
+    assert [entry["step"] for entry in read_log(path)] == [1, 2]
+    path.write_text('{"a": 1}\nnot json\n{"b": 2}\n')
+    with pytest.raises(ValueError, match="line 2 is not JSON"):
+        read_log(path)
+
+
+def test_the_flag_hands_the_signals_back_and_a_second_ctrl_c_stops_at_once():
+    before = signal.getsignal(signal.SIGTERM)
+    with StopFlag() as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        assert stop()
+        assert stop.name == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
