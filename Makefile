@@ -32,7 +32,7 @@ check: _kit_test ## Style, types, import directions, and the proofs about the no
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
-	$(VENV)/python -m course_utils build --check
+	$(VENV)/python -m course_utils build --check --run
 
 course: _kit ## Execute every notebook at this machine's scale; copies and an index in results/local/
 	@$(VENV)/python -m course_utils course $(ARGS)

@@ -123,6 +123,7 @@ print(f"{size.grid} pictures a call: {batch_call.per_second(size.grid):8.1f} img
 #
 # Write the price of a picture as a function. It is one line, and you will use it in every later notebook.
 
+
 # %% id="seconds-per-picture" tags=["answer"] answer="00.seconds_per_picture" points=1
 def seconds_per_picture(call_s, num_steps, batch_size):
     """Seconds for one picture: a call takes call_s, serves batch_size pictures, and num_steps of them are needed."""
@@ -147,7 +148,12 @@ print(round(seconds_per_picture(0.03, 250, 8), 4), round(seconds_per_picture(2.0
 # With it, the price list of this machine. Nothing in it was estimated except the multiplication.
 
 # %% id="price-list"
-for name, nfe in (("DDPM, 1,000 steps", 1000), ("DDIM, 250 steps", 250), ("DDIM, 50 steps", 50), ("DDIM, 20 steps", 20)):
+for name, nfe in (
+    ("DDPM, 1,000 steps", 1000),
+    ("DDIM, 250 steps", 250),
+    ("DDIM, 50 steps", 50),
+    ("DDIM, 20 steps", 20),
+):
     alone = seconds_per_picture(call.median_s, nfe, 1)
     shared = seconds_per_picture(batch_call.median_s, nfe, size.grid)
     hours = shared * 50_000 / 3600
@@ -172,7 +178,9 @@ def draw():
 
 with torch.no_grad():
     sampling = measure(draw, max_time_s=20)
-print(f"measured {sampling.median_s:.3f} s for {few} steps, the product says {seconds_per_picture(call.median_s, few, 1):.3f} s")
+print(
+    f"measured {sampling.median_s:.3f} s for {few} steps, the product says {seconds_per_picture(call.median_s, few, 1):.3f} s"
+)
 guess.reveal(sampling.median_s * 1000 / few)
 
 # %% [markdown] id="why"

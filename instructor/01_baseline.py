@@ -87,6 +87,7 @@ film_strip({"x_t": noisy}, [f"t = {t}" for t in ts], f"One picture drowning ({im
 #
 # The forward process, for a batch in which every picture has its own $t$.
 
+
 # %% id="add-noise" tags=["answer"] answer="01.add_noise" points=2
 def add_noise(x_0, t, eps, alphas_cumprod):
     """x_0, eps (N, C, H, W), t (N,) integers, alphas_cumprod (1000,); -> x_t (N, C, H, W)."""
@@ -111,6 +112,7 @@ print([round(value, 3) for value in made.flatten().tolist()])
 
 # %% [markdown] id="loss-words"
 # Now the loss, for a model that answers with $\hat v$. Use your `add_noise` and the schedule `bar_alpha`.
+
 
 # %% id="training-loss" tags=["answer"] answer="01.training_loss" points=2
 def training_loss(model, x_0, t, eps):

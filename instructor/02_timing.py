@@ -97,6 +97,7 @@ print(operation.diagnose(naive_s))
 #
 # Write a timer that gets all the rigged operations right. Use only the `clock` and the `synchronize` you are given: on a real GPU they would be `time.perf_counter` and `torch.cuda.synchronize`.
 
+
 # %% id="timer" tags=["answer"] answer="02.timer" points=3
 def my_timer(fn, clock, synchronize):
     """Seconds that one call of fn takes, the median of at least 21 timed calls."""
@@ -117,7 +118,11 @@ def my_timer(fn, clock, synchronize):
 my_timer = check.timer(my_timer)
 
 # %% id="timer-hidden" tags=["hidden-check"] answer="02.timer"
-for made in (rigged.asynchronous(0.02, launch_s=1e-5), rigged.first_call(0.05, first_s=9.0), rigged.heavy_tail(0.03, seed=7)):
+for made in (
+    rigged.asynchronous(0.02, launch_s=1e-5),
+    rigged.first_call(0.05, first_s=9.0),
+    rigged.heavy_tail(0.03, seed=7),
+):
     print(made.name, round(my_timer(made, made.clock, made.synchronize), 3))
 # expect: asynchronous operation 0.02
 # expect: slow first call 0.05
@@ -186,6 +191,7 @@ for name, (wall_s, cuda_s) in table.items():
 
 # %% [markdown] id="case-question"
 # Start with the twins. Different experiments should not agree to half a percent. Write a function that finds every pair of rows whose **CUDA time** agrees within a tolerance.
+
 
 # %% id="suspects" tags=["answer"] answer="02.suspects" points=2
 def suspects(rows, tolerance):

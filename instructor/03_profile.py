@@ -84,6 +84,7 @@ plot_profile(blocks, "Time by block, forward and backward")
 #
 # Write both gradients for a stride-1 convolution with an odd kernel and padding `K // 2`. No autograd: `F.conv_transpose2d`, `F.conv2d` and `transpose(0, 1)` are enough.
 
+
 # %% id="conv-backward" tags=["answer"] answer="03.conv_backward" points=3
 def conv_backward(x, weight, grad_out):
     """x (N, C_in, H, W), weight (C_out, C_in, K, K), grad_out (N, C_out, H, W); -> (grad_x, grad_weight)."""
@@ -117,8 +118,10 @@ print(tuple(back[0].shape), tuple(back[1].shape), round(back[0].sum().item(), 1)
 # %% id="count"
 forward = count(unet, x_0, t, per_module=False)
 both = count(unet, x_0, t, backward=True, per_module=False)
-print(f"FLOP:    forward {forward.flop / 1e9:8.2f} G, backward {(both.flop - forward.flop) / 1e9:8.2f} G: "
-      f"{both.flop / forward.flop - 1:.2f}x")
+print(
+    f"FLOP:    forward {forward.flop / 1e9:8.2f} G, backward {(both.flop - forward.flop) / 1e9:8.2f} G: "
+    f"{both.flop / forward.flop - 1:.2f}x"
+)
 print(f"kernels: forward {forward.kernels:8,}, backward {both.kernels - forward.kernels:8,}")
 both
 

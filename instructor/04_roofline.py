@@ -76,6 +76,7 @@ guess.reveal(additions.speedup("bf16"))
 #
 # First the count.
 
+
 # %% id="conv-work" tags=["answer"] answer="04.conv_work" points=2
 def conv_work(n, c_in, c_out, size, k, bytes_per_value=4):
     """FLOP and bytes of a stride-1 convolution without bias on n pictures of size x size; -> (flop, bytes)."""
@@ -101,6 +102,7 @@ print(conv_work(2, 3, 5, 4, 3, 2), conv_work(1, 7, 2, 6, 1))
 
 # %% [markdown] id="attainable-words"
 # Then the roof itself: how fast can work of this intensity possibly run?
+
 
 # %% id="attainable" tags=["answer"] answer="04.attainable" points=1
 def attainable(intensity, flop_per_s, bytes_per_s):
@@ -136,7 +138,9 @@ for k in (3, 1):
         timing = measure(conv, x)
     roof = attainable(flop / moved, ceilings.flop_per_s["fp32"], ceilings.bytes_per_s)
     reached = flop / timing.median_s
-    print(f"{k}x{k}: {flop / moved:6.1f} FLOP/byte, roof {roof / 1e9:6.0f} GFLOP/s, measured {reached / 1e9:6.0f}: {reached / roof:.0%}")
+    print(
+        f"{k}x{k}: {flop / moved:6.1f} FLOP/byte, roof {roof / 1e9:6.0f} GFLOP/s, measured {reached / 1e9:6.0f}: {reached / roof:.0%}"
+    )
 
 # %% [markdown] id="network-words"
 # ### The whole network
@@ -177,6 +181,7 @@ plot_predicted(blocks, ceilings)
 
 # %% [markdown] id="half-words"
 # Now the prediction that the card asked for. Halve the bytes of every block and leave the arithmetic as fast as it is: what does the roofline say for the whole network?
+
 
 # %% id="half-bytes"
 def network_s(bytes_factor):

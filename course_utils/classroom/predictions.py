@@ -55,9 +55,12 @@ class Reveal:
     measured: float
     low: float | None = None
     high: float | None = None
+    reason: str = ""
 
     def __repr__(self) -> str:
-        """One line: guess, measurement, and how far apart they are as a factor."""
+        """One line: guess, measurement, and how far apart they are as a factor; or why nothing was measured."""
+        if self.reason:
+            return f"nothing to reveal yet, {self.reason}: run the measurement again when the machine is quiet"
         unit, interval = self.prediction.unit, ""
         if self.low is not None and self.high is not None:
             interval = f" ({self.low:.3g}–{self.high:.3g})"
@@ -128,5 +131,5 @@ def reveal(prediction: Prediction, measured: float | Timing | Ratio) -> Reveal:
         half = measured.iqr_s / 2
         return Reveal(prediction, measured.median_s, measured.median_s - half, measured.median_s + half)
     if isinstance(measured, Ratio):
-        return Reveal(prediction, measured.value, measured.low, measured.high)
+        return Reveal(prediction, measured.value, measured.low, measured.high, measured.reason)
     return Reveal(prediction, float(measured))

@@ -62,6 +62,13 @@ def test_reveal_knows_intervals_of_ratios_and_timings():
         reveal(predict("ratio?", 2.0, unit="x"), timing)
 
 
+def test_a_ratio_that_was_not_reported_is_told_as_such():
+    from course_utils.measure import Ratio
+
+    nothing = Ratio(float("nan"), float("nan"), float("nan"), 9, "noisy machine")
+    assert "nothing to reveal yet, noisy machine" in repr(reveal(predict("ratio?", 2.0, unit="x"), nothing))
+
+
 def test_wrong_input_is_told_in_one_sentence(file):
     with pytest.raises(ValueError, match="guess must be a number in s, seen 'twelve'"):
         predict("How many seconds?", "twelve", unit="s")
