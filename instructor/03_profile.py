@@ -55,6 +55,8 @@ with collect_regions() as phases:
 phases
 
 # %% [markdown] id="blocks-words"
+# Read the shares first. Data costs next to nothing, because the pictures lie in memory as bytes; with image files and worker processes this row can be the largest. The optimizer and the average of the weights cost as much for one picture as for a thousand: they touch every parameter once a step, whatever the batch. So their share falls as the batch grows, and at batch 16 it is worth a look.
+#
 # Next, by block. `profile` runs every block of the network alone, on the input it really gets, in turns with all the others. So a row can be trusted without the others, and what the sum of the rows misses of the whole is printed too.
 
 # %% id="blocks"
