@@ -1,7 +1,9 @@
-"""The ceilings of this device, measured: matrix products per dtype, streaming memory, cache, and the cost of a launch.
+"""The ceilings of this device, measured: arithmetic per dtype, streaming memory, cache, and the cost of a launch.
 
 The two roofs of the roofline model (Williams, Waterman, Patterson: "Roofline", 2009) and a cache roof below the memory
 one. A rate is the best of several interleaved rounds: a ceiling is what the device can do, not what it does on average.
+Arithmetic is the best of matrix products and 3x3 convolutions: the two come from different libraries, and on some
+processors the one reaches twice what the other does.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from course_utils.measure.timing import Stopwatch
 
 __all__ = ["Ceilings", "calibrate"]
 
-METHOD_VERSION = 1  # raise it whenever the same device would get other ceilings
+METHOD_VERSION = 2  # raise it whenever the same device would get other ceilings
 HOPELESS = 1 / 8  # of the best rate so far: a dtype slower than that is not tried on larger matrices
 _TORCH_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MIB = 2**20
@@ -38,6 +40,8 @@ _MIB = 2**20
 @dataclass(frozen=True)
 class Ceilings(Tabular):
     """Measured ceilings of one device: FLOP/s by dtype name, bytes/s of memory and of cache, seconds a launch.
+
+    `reached_by` says by dtype whether a matrix product or a convolution came highest.
 
     Bytes are counted as `count` does (a copy reads once and writes once). `rough` marks the quick smoke measurement.
     """
@@ -48,6 +52,7 @@ class Ceilings(Tabular):
     cache_bytes_per_s: float
     launch_s: float
     rough: bool = False
+    reached_by: dict[str, str] = field(default_factory=dict)
 
     def ridge(self, dtype: str = "fp32") -> float:
         """Intensity in FLOP/byte above which arithmetic, not memory, is the limit. ValueError for an unknown dtype."""
@@ -60,7 +65,8 @@ class Ceilings(Tabular):
         sheet = self.device.datasheet
         rates = sheet.flop_per_s if sheet else {}
         rows = [
-            _row(f"{dtype} matrix product", rate, rates.get(dtype), "FLOP/s") for dtype, rate in self.flop_per_s.items()
+            _row(f"{dtype} {self.reached_by.get(dtype, '')}".rstrip(), rate, rates.get(dtype), "FLOP/s")
+            for dtype, rate in self.flop_per_s.items()
         ]
         rows.append(_row("memory", self.bytes_per_s, sheet.bytes_per_s if sheet else None, "B/s"))
         rows.append(_row("cache", self.cache_bytes_per_s, None, "B/s"))
@@ -94,24 +100,43 @@ def _measured(found: Device, device: torch.device, rough: bool) -> Ceilings:
     watch = Stopwatch(time.perf_counter, device_synchronizer(torch.empty(0, device=device)))
     budget_s = 0.05 if rough else 0.8
     with torch.inference_mode():
+        rates = _arithmetic(found, device, watch, budget_s, rough)
         return Ceilings(
             device=found,
-            flop_per_s=_matrix_rates(found, device, watch, budget_s, rough),
+            flop_per_s={dtype: max(tried.values()) for dtype, tried in rates.items()},
             bytes_per_s=_stream_rate(_memory_sizes(found, rough), device, watch, budget_s),
             cache_bytes_per_s=_stream_rate(_cache_sizes(found), device, watch, budget_s),
             launch_s=_launch_s(device, watch, budget_s / 4),
             rough=rough,
+            reached_by={dtype: max(tried, key=lambda name: tried[name]) for dtype, tried in rates.items()},
         )
 
 
-def _matrix_rates(
+def _arithmetic(
     found: Device, device: torch.device, watch: Stopwatch, budget_s: float, rough: bool
-) -> dict[str, float]:
-    rates: dict[str, float] = {}
+) -> dict[str, dict[str, float]]:
+    """FLOP/s of each dtype by matrix product and, unless that is hopeless already, by convolution."""
+    rates: dict[str, dict[str, float]] = {}
     for dtype in _dtypes(found):
+        known = {name: max(tried.values()) for name, tried in rates.items()}
         with _plain_fp32(tf32=dtype == "tf32"):
-            rates[dtype] = _matrix_rate(dtype, _matrix_sizes(found, rough), device, watch, budget_s, rates)
+            product = _matrix_rate(dtype, _matrix_sizes(found, rough), device, watch, budget_s, known)
+            rates[dtype] = {"matrix product": product}
+            if product >= HOPELESS * max(known.values(), default=0.0):
+                rates[dtype]["convolution"] = _convolution_rate(dtype, found, device, watch, budget_s, rough)
     return rates
+
+
+def _convolution_rate(
+    dtype: str, found: Device, device: torch.device, watch: Stopwatch, budget_s: float, rough: bool
+) -> float:
+    """FLOP/s of a wide 3x3 convolution, channels last, 2 N H W C C 9 of them."""
+    n, channels, size = (2, 64, 16) if rough else (16, 256, 16) if found.kind == "cpu" else (64, 512, 32)
+    x = torch.randn(n, channels, size, size, device=device).to(_TORCH_DTYPES[dtype])  # (N, C, H, W)
+    weight = torch.randn(channels, channels, 3, 3, device=device).to(_TORCH_DTYPES[dtype])
+    x, weight = (tensor.contiguous(memory_format=torch.channels_last) for tensor in (x, weight))
+    seconds = _best_s(partial(torch.conv2d, x, weight, padding=1), watch, budget_s)
+    return 2 * n * size**2 * channels**2 * 9 / seconds
 
 
 def _matrix_rate(
@@ -184,9 +209,10 @@ def _cache_sizes(found: Device) -> list[int]:
 
 @contextmanager
 def _plain_fp32(*, tf32: bool) -> Iterator[None]:
-    """Float32 products in true float32, or in TF32, whatever was set before; put back afterwards."""
+    """Float32 arithmetic in true float32, or in TF32, whatever was set before; put back afterwards."""
     mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to type checkers
-    backends = (torch.backends.cuda.matmul, mkldnn.matmul)
+    cudnn: Any = torch.backends.cudnn
+    backends = (torch.backends.cuda.matmul, cudnn.conv, mkldnn.matmul, mkldnn.conv)
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
@@ -211,7 +237,8 @@ def _load(path: Path, found: Device, rough: bool) -> Ceilings | None:
         kept = json.loads(path.read_text())
         flop_per_s = {str(dtype): float(rate) for dtype, rate in kept["flop_per_s"].items()}
         memory, cache, launch = (float(kept[name]) for name in ("bytes_per_s", "cache_bytes_per_s", "launch_s"))
-        return Ceilings(found, flop_per_s, memory, cache, launch, rough)
+        reached_by = {str(dtype): str(kernel) for dtype, kernel in kept["reached_by"].items()}
+        return Ceilings(found, flop_per_s, memory, cache, launch, rough, reached_by)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import torch.utils.flop_counter
 
 from course_utils.measure import ceilings as module
 from course_utils.measure.ceilings import Ceilings, calibrate
@@ -47,6 +48,23 @@ def test_matrix_rates_divide_2_n_cubed_by_the_time(monkeypatch):
     monkeypatch.setattr(module, "_best_s", lambda run, watch, budget_s: 1e-3)
     rate = module._matrix_rate("fp32", [16, 32], torch.device("cpu"), None, 0.1, {})
     assert rate == 2 * 32**3 / 1e-3
+
+
+def test_a_convolution_may_come_higher_than_a_matrix_product(monkeypatch):
+    ran = []
+
+    def best_s(run, watch, budget_s):
+        ran.append(run)
+        return 1e-3
+
+    monkeypatch.setattr(module, "_best_s", best_s)
+    rate = module._convolution_rate("fp32", device(kind="cpu"), torch.device("cpu"), None, 0.1, rough=True)
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        ran[0]()
+    assert rate == pytest.approx(counter.get_total_flops() / 1e-3)
+    monkeypatch.setattr(module, "_matrix_rate", lambda *_: 1e9)
+    tried = module._arithmetic(device(kind="cpu"), torch.device("cpu"), None, 0.1, rough=True)
+    assert tried["fp32"] == {"matrix product": 1e9, "convolution": rate}
 
 
 def test_stream_rates_count_reads_and_writes(monkeypatch):
