@@ -23,18 +23,19 @@ from course_utils.diffusion import baseline, ddim, ddpm, ideal_diffusion, load_i
 from course_utils.measure import detect, measure
 
 size = scale()
+device = "cuda" if torch.cuda.is_available() else "cpu"
 images = load_images("train", n=size.num_images)
 print(f"{images.label}: {len(images)} pictures, scale {size.name!r}")
-detect()
+detect(device)
 
 # %% [markdown] id="first-words"
 # Now watch. We start from pure noise and take fifty small steps. The top row is where the sampler stands; the bottom row is the picture it believes in at that moment.
 #
-# What does the believing here is not a network: it is the *best possible* denoiser for these pictures, which can be written down in one line when the set is finite.
-# It has all the pictures at hand and recalls them. A network has to do the same from a few million numbers, and that is why it can draw pictures that were never there.
+# There is no network yet. The belief comes from the *best possible* denoiser for these pictures: for a finite set it is a formula, an average of all pictures, weighted by how well each explains what is seen.
+# It has every picture at hand, and in the end it recalls one of them. A network has to manage with a few million numbers. It cannot store the set, and that is one reason why it draws pictures that were never there.
 
 # %% id="first-picture"
-ideal = ideal_diffusion(images.images)
+ideal = ideal_diffusion(images.images).to(device)
 seen, believed, at = [], [], []
 
 
@@ -46,7 +47,7 @@ def watch(i, t, x_t, x_0):
 
 
 torch.manual_seed(3)
-x_0 = ddim(ideal.predictor(), torch.randn(8, 3, 32, 32), timesteps(50), callback=watch)
+x_0 = ddim(ideal.predictor(), torch.randn(8, 3, 32, 32).to(device), timesteps(50), callback=watch)
 film_strip({"x_t": seen, "believed x_0": believed}, at, f"Fifty steps from noise to a picture ({images.label})")
 
 # %% id="first-gallery"
@@ -58,8 +59,8 @@ show_images(x_0, f"Eight pictures out of noise, recalled by the ideal denoiser (
 # The course's network is a U-Net. Below you will measure one call of it on one picture. Before you look: DDPM as published takes 1,000 calls
 # for a picture. **How many seconds will one picture take on this machine?**
 #
-# Napkin arithmetic: the laptop-sized network does about 0.85 GFLOP a call, the full one 3.65 GFLOP. Two laptop cores reach perhaps 50 to 100 GFLOP/s on good days, a data-centre
-# GPU a thousand times that, if it is kept busy. Put a number in place of the dots. It is stored, shown again at the end, and never graded.
+# Napkin arithmetic: the laptop-sized network does about 0.85 GFLOP a call, the full one 3.65 GFLOP. Two laptop cores reach perhaps 50 to 100 GFLOP/s on a good day. A data-centre
+# GPU reaches hundreds of times that, if it is kept busy; one small picture will not keep it busy. Put a number in place of the dots. It is stored, shown again at the end, and never graded.
 
 # %% id="guess" tags=["answer"] answer="00.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: seconds = ...
@@ -74,8 +75,8 @@ guess
 # `measure` calls a function until the median is stable and tells you how far the repeats scatter. Weights do not matter for time, so the network may be untrained.
 
 # %% id="measure"
-unet = baseline()
-one = torch.randn(1, 3, 32, 32), torch.tensor([500])
+unet = baseline().to(device)
+one = torch.randn(1, 3, 32, 32, device=device), torch.tensor([500], device=device)
 with torch.no_grad():
     call = measure(unet.model, *one)
 call
@@ -84,7 +85,7 @@ call
 # One number is never enough. Does a batch cost as many times more as it has pictures?
 
 # %% id="measure-batch"
-batch = torch.randn(size.grid, 3, 32, 32), torch.full((size.grid,), 500)
+batch = torch.randn(size.grid, 3, 32, 32, device=device), torch.full((size.grid,), 500, device=device)
 with torch.no_grad():
     batch_call = measure(unet.model, *batch)
 print(f"one picture a call:  {call.per_second(1):8.1f} img/s")
@@ -121,7 +122,7 @@ print(f"{size.grid} pictures a call: {batch_call.per_second(size.grid):8.1f} img
 # %% [markdown] id="build-words" section="Build"
 # ## Build
 #
-# Write the price of a picture as a function. It is one line, and you will use it in every later notebook.
+# Write the price of a picture as a function. It is one line, and the whole course is about making its result smaller.
 
 
 # %% id="seconds-per-picture" tags=["answer"] answer="00.seconds_per_picture" points=1
@@ -145,7 +146,7 @@ print(round(seconds_per_picture(0.03, 250, 8), 4), round(seconds_per_picture(2.0
 # <details><summary>Hint 3</summary>Multiply the seconds of a call by the number of steps, then divide by the pictures in a batch.</details>
 
 # %% [markdown] id="price-words"
-# With it, the price list of this machine. Nothing in it was estimated except the multiplication.
+# With it, the price list of this machine. The seconds of a call were measured; the rest is multiplication. *Alone* means one picture a call, and the last column takes the batch's price.
 
 # %% id="price-list"
 for name, nfe in (
@@ -160,7 +161,7 @@ for name, nfe in (
     print(f"{name:18} alone {alone:8.2f} s   in a batch {shared:8.3f} s   50,000 pictures {hours:8.1f} h")
 
 # %% [markdown] id="fifty-thousand"
-# Why 50,000? Because the usual measure of picture quality, FID, is computed on that many. A measurement of quality can cost far more than the training step it judges: keep that in mind for notebook 13.
+# Why 50,000? Because the usual measure of picture quality, FID, is computed on that many. To check a picture's quality can cost more than to train for a while: keep that in mind until the part on quality.
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
@@ -184,10 +185,10 @@ print(
 guess.reveal(sampling.median_s * 1000 / few)
 
 # %% [markdown] id="why"
-# If your guess was too low, you are in good company: a network that answers in milliseconds *feels* free until it is called a thousand times in a row. If it was too high, you probably
-# thought of the full-size network, or of the machine's peak speed in reverse.
+# If your guess was too low, you are in good company: a network that answers in milliseconds *feels* free until it is called a thousand times in a row. If it was too high, look at the size again:
+# the scale printed at the top decides between 0.85 and 3.65 GFLOP a call (smoke is far smaller). And if the two seconds above differ, the sampler's own arithmetic is one reason, a machine with other work the other.
 #
-# The batch tells a second story. If eight or more pictures a call are served in less than eight times the time of one, the machine was not busy with one picture. Where that slack comes from, and how to see it, is what notebooks 02 to 04 are about.
+# The batch tells a second story. Compare the two rates you measured. If a batch served more pictures a second, the machine was not fully busy with one picture. If not, one picture filled it already. Where such slack comes from, and how to see it, is what notebooks 02 to 04 are about.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
@@ -200,4 +201,4 @@ guess.reveal(sampling.median_s * 1000 / few)
 # | you, just now | the scale printed above | your own number |
 # | recorded elsewhere | see `results/reference/` | shown there with the machine it came from |
 #
-# *Go further.* Run `python -m course_utils doctor` in a terminal and read each row. Then change `baseline()` to `baseline("gpu")` above and find out what fourteen times as many parameters cost here: is it fourteen times?
+# *Go further.* Run `python -m course_utils doctor` in a terminal and read each row. Then, if your scale is laptop, change `baseline()` to `baseline("gpu")` above: that network has fourteen times as many parameters and about four times the FLOP. Which of the two does the clock follow?

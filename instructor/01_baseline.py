@@ -21,15 +21,16 @@ from course_utils.diffusion import save_checkpoint, scale, to_float, train
 from course_utils.measure import measure
 
 size = scale()
+device = "cuda" if torch.cuda.is_available() else "cpu"
 images = load_images("train", n=size.num_images)
 test_images = load_images("test", n=size.num_images)
-batches = Batches(images, size.batch_size, seed=0)
+batches = Batches(images, size.batch_size, seed=0, device=device)
 show_images(images, "What the model is to learn", n=16)
 
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict
 #
-# The network has a few million numbers, and one training step costs about three of its calls: one forward, two for the way back.
+# One training step costs about as much as three calls of the network on the same batch: one forward, two for the way back.
 # **How many pictures a second will this machine train on?** (In the first notebook you saw how many it serves in a forward call.)
 
 # %% id="guess" tags=["answer"] answer="01.guess" points=0
@@ -45,8 +46,8 @@ guess
 # `baseline()` is the U-Net of `denoising-diffusion-pytorch` as shipped, at this machine's scale. We time two training steps of a copy, so that the patient stays untouched.
 
 # %% id="measure"
-diffusion = baseline()
-trial = baseline()
+diffusion = baseline().to(device)
+trial = baseline().to(device)
 step = measure(lambda: train(trial, batches, num_steps=2, log_every=2), max_time_s=15)
 speed = step.per_second(2 * size.batch_size)
 print(diffusion)
@@ -60,7 +61,7 @@ guess.reveal(speed)
 #
 # $$x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon .$$
 #
-# No chain is needed to get there: any $t$ in one go. So each training step draws a random $t$ for every picture of the batch.
+# The index $t$ runs from 0 to 999. No chain is needed to get there: any $t$ in one go. So each training step draws a random $t$ for every picture of the batch.
 #
 # **What the network predicts.** It sees $x_t$ and $t$. It could answer with $\varepsilon$, with $x_0$, or with a mixture that behaves well at both ends, the *velocity*
 #
@@ -76,7 +77,7 @@ guess.reveal(speed)
 # ![A U-Net: resolution falls and rises again, with skip connections across](figures/01_unet.svg)
 
 # %% id="forward-process"
-bar_alpha = diffusion.process.alphas_cumprod
+bar_alpha = diffusion.process.alphas_cumprod.to(device)  # (1000,), float64
 ts = [0, 100, 300, 500, 700, 999]
 x_0 = to_float(images.images[:1])
 noisy = [diffusion.process.add_noise(x_0, torch.tensor([t]), torch.randn_like(x_0))[0] for t in ts]
@@ -85,12 +86,12 @@ film_strip({"x_t": noisy}, [f"t = {t}" for t in ts], f"One picture drowning ({im
 # %% [markdown] id="build-words" section="Build"
 # ## Build
 #
-# The forward process, for a batch in which every picture has its own $t$.
+# The forward process, for a batch in which every picture has its own $t$. The schedule is float64, to be exact near its ends; the network reads float32, so give $x_t$ the dtype of $x_0$.
 
 
 # %% id="add-noise" tags=["answer"] answer="01.add_noise" points=2
 def add_noise(x_0, t, eps, alphas_cumprod):
-    """x_0, eps (N, C, H, W), t (N,) integers, alphas_cumprod (1000,); -> x_t (N, C, H, W)."""
+    """x_0, eps (N, C, H, W), t (N,) integers, alphas_cumprod (1000,) float64; -> x_t (N, C, H, W) in x_0's dtype."""
     ### BEGIN SOLUTION about 2 lines
     a_t = alphas_cumprod[t].reshape(-1, 1, 1, 1).to(x_0.dtype)
     return a_t.sqrt() * x_0 + (1 - a_t).sqrt() * eps
@@ -108,19 +109,19 @@ print([round(value, 3) for value in made.flatten().tolist()])
 # %% [markdown] id="add-noise-hints"
 # <details><summary>Hint 1</summary>Look up the schedule at every picture's own t: indexing with a tensor gives a tensor of the same length.</details>
 # <details><summary>Hint 2</summary>Shape (N,) does not multiply with (N, C, H, W). Give it three more axes of length 1.</details>
-# <details><summary>Hint 3</summary><code>a_t = alphas_cumprod[t].reshape(-1, 1, 1, 1)</code>, then the formula as it stands, with both square roots.</details>
+# <details><summary>Hint 3</summary><code>alphas_cumprod[t].reshape(-1, 1, 1, 1)</code>, with <code>.to(x_0.dtype)</code> behind it, then the formula as it stands, with both square roots.</details>
 
 # %% [markdown] id="loss-words"
-# Now the loss, for a model that answers with $\hat v$. Use your `add_noise` and the schedule `bar_alpha`.
+# Now the loss, for a model that answers with $\hat v$: `model(x_t, t)` has the shape of `x_t`. Use your `add_noise`; the schedule is handed in again.
 
 
 # %% id="training-loss" tags=["answer"] answer="01.training_loss" points=2
-def training_loss(model, x_0, t, eps):
-    """Mean squared error of the noise that the model's v implies; x_0, eps (N, C, H, W), t (N,); -> a scalar."""
+def training_loss(model, x_0, t, eps, alphas_cumprod):
+    """Mean squared error of the noise that the model's v implies; shapes as in add_noise; -> a scalar."""
     ### BEGIN SOLUTION about 5 lines
-    x_t = add_noise(x_0, t, eps, bar_alpha)
+    x_t = add_noise(x_0, t, eps, alphas_cumprod)
     v = model(x_t, t)
-    a_t = bar_alpha[t].reshape(-1, 1, 1, 1).to(x_0.dtype)
+    a_t = alphas_cumprod[t].reshape(-1, 1, 1, 1).to(x_0.dtype)
     eps_hat = a_t.sqrt() * v + (1 - a_t).sqrt() * x_t
     return (eps_hat - eps).square().mean()
     ### END SOLUTION
@@ -131,24 +132,25 @@ training_loss = check.training_loss(training_loss)
 
 # %% id="training-loss-hidden" tags=["hidden-check"] answer="01.training_loss"
 ramp = torch.linspace(-1, 1, 3 * 48).reshape(3, 3, 4, 4)
-print(round(training_loss(lambda x, t: 0.25 * x, ramp, torch.tensor([10, 400, 900]), ramp.flip(0)).item(), 3))
+when, schedule = torch.tensor([10, 400, 900]), bar_alpha.cpu()
+print(round(training_loss(lambda x, t: 0.25 * x, ramp, when, ramp.flip(0), schedule).item(), 3))
 # expect: 0.262
 
 # %% [markdown] id="training-loss-hints"
 # <details><summary>Hint 1</summary>Make x_t, ask the model once, turn its v into noise, compare with the true noise.</details>
-# <details><summary>Hint 2</summary>The formula for the noise stands above the U-Net; it needs x_t, not x_0.</details>
+# <details><summary>Hint 2</summary>The formula for the noise stands above the picture of the U-Net; it needs x_t, not x_0.</details>
 # <details><summary>Hint 3</summary>The two square roots are the same as in <code>add_noise</code>; end with <code>.square().mean()</code>.</details>
 
 # %% [markdown] id="ten-lines-words"
 # That is a DDPM. Ten lines train it:
 
 # %% id="ten-lines"
-model = baseline().model
+model = baseline().model.to(device)
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 for step_index in range(3):
     x_0 = batches(step_index)
-    t, eps = torch.randint(0, 1000, (len(x_0),)), torch.randn_like(x_0)
-    loss = training_loss(model, x_0, t, eps)
+    t, eps = torch.randint(0, 1000, (len(x_0),), device=device), torch.randn_like(x_0)
+    loss = training_loss(model, x_0, t, eps, bar_alpha)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -157,8 +159,8 @@ for step_index in range(3):
 # %% [markdown] id="train-words"
 # ### Train the baseline
 #
-# `train` is the same loop with what a long run needs: a running average of the weights (EMA) that draws better than the weights themselves, gradient clipping, seeds, and no waiting for the device at each step.
-# We train in two halves with a full stop between them.
+# `train` is the same loop with what a long run needs: a running average of the weights (EMA), which usually draws better than the weights themselves, gradient clipping, seeds, and no waiting for the device at each step.
+# We train in two halves with a full stop between them. On a laptop this takes some minutes.
 
 # %% id="train-first-half"
 half = size.train_steps // 2
@@ -171,26 +173,27 @@ del state
 print(f"stopped at step {half}, saved as {checkpoint}")
 
 # %% id="resume"
-state = load_checkpoint("checkpoints")
+state = load_checkpoint(checkpoint, device=device)
 print(f"resumed at step {state.step}")
 state = train(state.diffusion, batches, num_steps=size.train_steps, state=state, on_step=live, seed=0, log_every=2)
 
 # %% [markdown] id="exact-words"
 # Is a resumed run the *same* run? Claims of that kind are easy to test: four steps in one go, and two steps, a save, a load, and two more. The difference of every weight has to be zero, not small.
+# The smallest network, on the CPU, is enough for that. (A GPU may add up in another order each time, so there even two equal runs can differ in the last digits.)
 
 # %% id="exact"
-straight = train(baseline(), batches, num_steps=4, seed=1)
-halfway = train(baseline(), batches, num_steps=2, seed=1)
-save_checkpoint("checkpoints-exact", halfway)
-again = load_checkpoint("checkpoints-exact")
-again = train(again.diffusion, batches, num_steps=4, state=again, seed=1)
+few = Batches(images, 8, seed=0)
+straight = train(baseline("smoke"), few, num_steps=4, seed=1)
+halfway = train(baseline("smoke"), few, num_steps=2, seed=1)
+again = load_checkpoint(save_checkpoint("checkpoints-exact", halfway))
+again = train(again.diffusion, few, num_steps=4, state=again, seed=1)
 pairs = zip(straight.diffusion.model.parameters(), again.diffusion.model.parameters(), strict=True)
 print("largest difference of any weight:", max((a - b).abs().max().item() for a, b in pairs))
 
 # %% [markdown] id="draw-words"
 # ### What has it learned?
 #
-# On a laptop it has seen a few thousand pictures by now, a hundred-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is.
+# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: it may be little more than coloured noise.
 
 # %% id="draw"
 drawn = sample(state.averaged(), size.grid, num_steps=size.num_steps, seed=0)
@@ -199,10 +202,10 @@ show_images(drawn, f"{state.images_seen:,} pictures seen ({images.label})")
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
 #
-# The training loss jumps because every step draws its own $t$: guessing the noise is hard when there is little of it, easy when there is nothing else. To compare two models, ask them the same questions: fixed pictures, fixed $t$, fixed noise. That is the **held-out loss**.
+# The training loss jumps because every step draws its own $t$: guessing the noise is hard when there is little of it, easy when there is hardly anything else. To compare two models, ask them the same questions: fixed pictures, fixed $t$, fixed noise. That is the **held-out loss**. The ± is the standard error over the pictures. Most of it comes from the spread of $t$, which both models share, so their difference is surer than the two ± suggest.
 
 # %% id="heldout"
-fresh = heldout_loss(baseline(), test_images.images, n=size.grid, seed=0)
+fresh = heldout_loss(baseline().to(device), test_images.images, n=size.grid, seed=0)
 trained = heldout_loss(state.averaged(), test_images.images, n=size.grid, seed=0)
 print("before training:", fresh)
 print("after training: ", trained)
@@ -215,14 +218,14 @@ curves = {
 plot_losses(curves, f"Loss over the run ({images.label})")
 
 # %% [markdown] id="why"
-# The speed you guessed meets the price of training: a step is a forward and a backward pass, so expect about a third of what a forward pass serves, and somewhat less for the optimiser and the data. At laptop speed 100 million pictures are a matter of weeks or months;
-# that is why the kit has scales, why it will ship trained weights, and why the cluster notebooks exist.
+# The speed you guessed meets the price of training: a step is a forward and a backward pass, so expect about a third of what a forward pass of the same batch serves, and somewhat less for the optimiser and the data. On a laptop 100 million pictures are a matter of weeks or months;
+# that is why the kit has three scales, and why a later part of the course goes to a cluster.
 #
-# The loss fell fast and will fall slowly from here on. It says little about beauty: most of it is paid at small $t$, where the picture is already there and only grain is left to guess. Whether pictures are *good* needs a measure of its own, in notebook 05.
+# A loss like this falls fast at first and slowly later on. It says little about beauty: after some training most of it is paid at small $t$, where the picture is already there and only grain is left to guess. Whether pictures are *good* needs a measure of its own; that is a later lesson.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
 #
-# A DDPM is one formula forward, one network, one squared error. A training step costs about three calls of the network, and a proper run tens of millions of pictures, so every percent of speed counts. A run that cannot be stopped and resumed exactly is a run you will do twice.
+# A DDPM is one formula forward, one network, one squared error. A training step costs about three calls of the network, and a proper run shows it tens of millions of pictures, so every percent of speed counts. A run that cannot be stopped and resumed exactly is a run you will do twice.
 #
 # *Go further.* In a terminal, `python -m course_utils train --help` lists what a long run can do. Start one, press Ctrl-C in the middle, start it again with the same words: where does it go on?

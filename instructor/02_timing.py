@@ -32,7 +32,7 @@ unet, x_t, t = unet.to(device), x_t.to(device), t.to(device)
 # ## Predict
 #
 # The network above has not been called yet. Its first call will have to find memory, pick algorithms and pack weights. **How many times longer will the first call take than a later one?**
-# Write a factor: 1 means no difference.
+# Write a factor: 1 means no difference. (A first call happens once: if you run this page a second time, restart the kernel before.)
 
 # %% id="guess" tags=["answer"] answer="02.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: factor = ...
@@ -59,17 +59,17 @@ plot_samples_s({"one by one": naive}, "Thirty calls of one network, in order")
 guess.reveal(naive[0] / sorted(naive[1:])[14])
 
 # %% [markdown] id="measure-more"
-# Which of these thirty numbers is *the* time of a call? The first is a different kind of event: you pay it once. The highest ones belong to whatever else ran on this machine.
+# Which of these thirty numbers is *the* time of a call? The first is a different kind of event: you pay it once. High ones later on mostly belong to whatever else ran on this machine.
 # The mean mixes all of that; the **median** ignores it, and the distance between the quartiles (IQR) tells how far to trust the median.
 #
-# On a GPU the picture lies in a worse way: a call only *queues* work and returns at once, so a naive clock times the queueing. The remedy is to wait for the device, to *synchronise*, before each look at the clock.
+# On a GPU the naive clock goes wrong in a worse way: a call only *queues* work and returns at once, so the clock times the queueing. The remedy is to wait for the device, to *synchronise*, before each look at the clock.
 
 # %% [markdown] id="idea" section="Idea"
 # ## Idea
 #
 # ![Host and device as two lines: without waiting the clock stops when the work has been queued, with waiting when it is done](figures/02_clock.svg)
 #
-# A timer can fall into four traps, and each has one remedy:
+# A timer can fall into four traps, and each has a remedy:
 #
 # | trap | what the naive clock sees | remedy |
 # |---|---|---|
@@ -95,12 +95,12 @@ print(operation.diagnose(naive_s))
 # %% [markdown] id="build-words" section="Build"
 # ## Build
 #
-# Write a timer that gets all the rigged operations right. Use only the `clock` and the `synchronize` you are given: on a real GPU they would be `time.perf_counter` and `torch.cuda.synchronize`.
+# Write a timer that gets the rigged operations right: a steady one, an asynchronous one, one with a slow first call, one with a heavy tail. (Tiny ones can wait for *Go further*.) Use the two functions you are given, `clock` to read the time in seconds and `synchronize` to wait: on a real GPU they would be `time.perf_counter` and `torch.cuda.synchronize`.
 
 
 # %% id="timer" tags=["answer"] answer="02.timer" points=3
 def my_timer(fn, clock, synchronize):
-    """Seconds that one call of fn takes, the median of at least 21 timed calls."""
+    """Seconds that one call of fn() takes, the median of at least 21 timed calls."""
     ### BEGIN SOLUTION about 9 lines
     fn()
     durations = []
@@ -145,7 +145,7 @@ print(f"your timer {mine_s * 1e3:.2f} ms, the kit's {timing.median_s * 1e3:.2f} 
 timing
 
 # %% [markdown] id="refuse-words"
-# Two things it refuses. A no-op has no time of its own, and nothing can be timed while a profiler watches every call:
+# Two limits it admits. Doing nothing has no time of its own: the table says that it stands at the timer's floor. And while a profiler watches every call, no time is honest: there it refuses.
 
 # %% id="refuse"
 print(measure(lambda: None))
@@ -167,7 +167,7 @@ with torch.no_grad():
 twins
 
 # %% [markdown] id="compare-half-words"
-# *Inconclusive* is the right answer, and it is a third answer beside *faster* and *slower*. Now a real difference: half the batch.
+# *Inconclusive* is the right answer here, and it is a third answer beside *faster* and *slower*. A 95 % interval misses the truth about once in twenty times; if yours did, run the cell again. A dash in place of a ratio means that the machine was too restless to say. Now a real difference: half the batch. Is it twice as fast?
 
 # %% id="compare-half"
 with torch.no_grad():
@@ -177,7 +177,7 @@ halves
 # %% [markdown] id="case"
 # ### A case for a detective
 #
-# A student project on this very subject published the table below: CIFAR-10, 100 steps, with and without automatic mixed precision (AMP), on one and on two GPUs. CUDA time is the time in which a GPU computed.
+# A student project on this very subject published the table below: CIFAR-10, 100 steps, with and without automatic mixed precision (AMP), on one and on two GPUs. CUDA time is the time during which a GPU computed.
 
 # %% id="case-table"
 table = {  # name: (wall seconds, CUDA seconds)
@@ -190,12 +190,12 @@ for name, (wall_s, cuda_s) in table.items():
     print(f"{name:13} wall {wall_s:5.0f} s   GPU computing {cuda_s / wall_s:5.1%} of it   a step {wall_s / 100:.2f} s")
 
 # %% [markdown] id="case-question"
-# Start with the twins. Different experiments should not agree to half a percent. Write a function that finds every pair of rows whose **CUDA time** agrees within a tolerance.
+# Start with twins. Different experiments should not agree within one percent. Write a function that finds every pair of rows whose **CUDA time** agrees within a tolerance.
 
 
 # %% id="suspects" tags=["answer"] answer="02.suspects" points=2
 def suspects(rows, tolerance):
-    """Pairs (name, name) of rows {name: (wall_s, cuda_s)} whose CUDA times differ by at most tolerance x the larger."""
+    """A list of pairs (name, name) out of rows {name: (wall_s, cuda_s)}: CUDA times at most tolerance x the larger apart."""
     ### BEGIN SOLUTION about 7 lines
     names = list(rows)
     pairs = []
@@ -224,21 +224,21 @@ print(sorted(sorted(pair) for pair in suspects({"p": (1, 10.0), "q": (2, 10.4), 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
 #
-# Fold this open when you have your own list of mistakes. The project's repository and its logs gave them away.
+# Fold this open when you have your own list of mistakes. The project's code and logs gave them away.
 #
 # <details><summary>What went wrong, and what would have caught it</summary>
 #
-# 1. **The profiler was on while timing**, with stacks and memory. A GPU that computes 5 to 10 % of the time was waiting for a busy host. *Caught by:* `measure` refuses under a profiler.
+# 1. **The profiler was on while timing**, with stacks and memory. A GPU that computes 4 to 10 % of the time was waiting for a busy host. *Caught by:* `measure` refuses under a profiler.
 # 2. **No warm-up:** 100 steps include the first one, with all its set-up. *Caught by:* the first call is kept apart.
 # 3. **"fp32, 2 GPUs" ran the AMP script.** Its CUDA time is AMP's. *Caught by:* your function, and records of one configuration under two names are flagged.
-# 4. **The second GPU most likely idled:** plain `python` started the run, so one process used one GPU, and CUDA time did not halve. *Caught by:* every requested device must have done work.
+# 4. **The second GPU most likely idled:** plain `python` started the run, so one process used one GPU: with two GPUs the CUDA time is that of one. *Caught by:* every requested device must have done work.
 # 5. **48 data workers in an 8-CPU allocation,** because `cpu_count()` counts the machine, not the share that was granted. *Caught by:* records check workers against the allocation.
 # 6. **No picture was ever scored.** Even a right speed-up would have proved nothing. *Caught by:* a comparison says "quality: not checked" until a gate has run.
 #
 # </details>
 #
 # So both halves of the question can be true: AMP did cut the GPU's work, from 41.0 to 25.5 s, and the wall clock measured something else entirely.
-# The first call you guessed at the start is the smallest member of this family.
+# The first call you guessed at the start is a small member of the same family.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away

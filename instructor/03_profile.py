@@ -23,19 +23,20 @@ from course_utils.classroom import check, plot_profile, predict
 from course_utils.diffusion import Batches, baseline, denoising_loss, load_images, scale, train
 from course_utils.measure import collect_regions, count, line_profile, profile, profiler_overhead, region
 
-size, diffusion = scale(), baseline()
+device = "cuda" if torch.cuda.is_available() else "cpu"
+size, diffusion = scale(), baseline().to(device)
 unet, process = diffusion.model, diffusion.process
 
 # %% id="a-batch"
-batches = Batches(load_images("train", n=size.num_images), size.batch_size, seed=0)
+batches = Batches(load_images("train", n=size.num_images), size.batch_size, seed=0, device=device)
 x_0 = batches(0)
-eps, t = torch.randn_like(x_0), torch.randint(0, 1000, (len(x_0),))
+eps, t = torch.randn_like(x_0), torch.randint(0, 1000, (len(x_0),), device=device)
 
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict
 #
 # A layer's forward pass multiplies its input with its weight. Its backward pass has to find out how the loss changes with the input, and how it changes with the weight.
-# **By what factor is the backward pass of the whole network slower than the forward pass?**
+# **How many times longer does the backward pass of the whole network take than the forward pass?**
 
 # %% id="guess" tags=["answer"] answer="03.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: factor = ...
@@ -47,7 +48,7 @@ guess
 # %% [markdown] id="measure-words" section="Measure"
 # ## Measure
 #
-# The coarsest split is by phase. `region("name")` marks a stretch of code for every tool at once: for the GPU vendor's timeline (nvtx), for torch's profiler, and for a small timer of the kit that collects the totals. The training loop takes it as an argument and puts it around its five phases; in your own code you would write `with region("data"):` around two lines.
+# The coarsest split is by phase. `region("name")` marks a stretch of code for every tool at once: for the GPU vendor's timeline (nvtx), for torch's profiler, and for a small timer of the kit that collects the totals. The training loop takes `region` as an argument and puts it around its five phases; in your own code you would write `with region("data"):` around two lines.
 
 # %% id="measure"
 with collect_regions() as phases:
@@ -69,7 +70,7 @@ plot_profile(blocks, "Time by block, forward and backward")
 # %% [markdown] id="idea" section="Idea"
 # ## Idea
 #
-# Most bars are convolutions, and all of them are longer on the way back. Why? Look at one convolution $y = x * w$ and a loss $L$. Backward receives $\partial L / \partial y$ and owes two answers:
+# Most of these blocks are made of convolutions, and most of them take longer on the way back. Why? Look at one convolution $y = x * w$ and a loss $L$; the star is what `F.conv2d` computes, and no kernel is flipped. Backward receives $\partial L / \partial y$ and owes two answers:
 #
 # ![One convolution forward, two backward: one for the data, one for the weight](figures/03_conv_backward.svg)
 #
@@ -77,9 +78,9 @@ plot_profile(blocks, "Time by block, forward and backward")
 # \frac{\partial L}{\partial w} = x * \frac{\partial L}{\partial y}$$
 #
 # Both are convolutions again, with as many multiply-adds as the forward one. For the first, every output gradient is spread back over the pixels it came from, with input and output channels swapped: that is what `F.conv_transpose2d` does.
-# For the second, the gradient acts as the *kernel*, sliding over the input; pictures of the batch are summed over, so the batch takes the place of the channels.
+# For the second, the gradient acts as the *kernel*, sliding over the input. A convolution sums over its input channels; here the sum runs over the pictures of the batch, so the batch has to stand where the channels stood.
 #
-# And $\partial L/\partial w$ needs $x$. That is why training must keep the input of every layer until the way back, and why it needs so much more memory than sampling.
+# And $\partial L/\partial w$ needs $x$. That is why training must keep the input of every convolution until the way back, and why it needs so much more memory than sampling.
 
 # %% [markdown] id="build-words" section="Build"
 # ## Build
@@ -115,7 +116,7 @@ print(tuple(back[0].shape), tuple(back[1].shape), round(back[0].sum().item(), 1)
 # <details><summary>Hint 3</summary><code>F.conv2d</code> of those two with the same padding gives (C_in, C_out, K, K): swap the first two axes.</details>
 
 # %% [markdown] id="count-words"
-# Now count instead of timing. Counting does not flicker.
+# Now count instead of timing: counts are the same each time.
 
 # %% id="count"
 forward = count(unet, x_0, t, per_module=False)
@@ -130,17 +131,17 @@ both
 # %% [markdown] id="operators-words"
 # ### Operators, functions, lines
 #
-# Four tools, four questions. **torch.profiler** asks which *operator* costs. It sees what Python cannot: the kernels.
+# You have seen two tools, for phases and for blocks. Three more ask finer questions. **torch.profiler** asks which *operator* costs. It sees what happens below Python.
 
 # %% id="torch-profiler"
 with torch.profiler.profile() as prof:
     denoising_loss(unet, process, x_0, t, eps).mean().backward()
-averages = sorted(prof.key_averages(), key=lambda event: -event.self_cpu_time_total)[:8]
-for event in averages:
-    print(f"{event.key[:44]:44} {event.count:5} calls {event.self_cpu_time_total / 1e3:9.2f} ms of its own")
+own = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
+for event in sorted(prof.key_averages(), key=lambda event: -getattr(event, own))[:8]:
+    print(f"{event.key[:44]:44} {event.count:5} calls {getattr(event, own) / 1e3:9.2f} ms of its own")
 
 # %% [markdown] id="cprofile-words"
-# **cProfile** asks which Python *function* costs. It knows nothing of the device, and on an asynchronous one it blames whoever waits.
+# **cProfile** asks which Python *function* costs. It knows nothing of the device, and where work is queued it blames whoever waits for it.
 
 # %% id="cprofile"
 watcher = cProfile.Profile()
@@ -182,11 +183,11 @@ guess.reveal(backward_s / forward_s)
 # The arithmetic says 2: two convolutions back for one forward. The clock may say something else. Elementwise work has a backward of its own, with different traffic; the very first layer owes no gradient to the picture; and a library may have a better
 # kernel for one direction than for the other. Where clock and count disagree, believe both and ask why: this is where speed is found.
 #
-# The rule of thumb stays useful. A training step costs about three forward passes, so a trick that only speeds up sampling leaves two thirds of training untouched.
+# The rule of thumb stays useful. A training step costs about three forward passes, so a trick that speeds up the forward pass alone leaves two thirds of training untouched.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
 #
 # Backward is two products for one, so a training step costs about three forwards. Ask each question of its own tool: regions for phases, `profile` for blocks, torch.profiler for operators, cProfile for functions, line_profiler for lines. Every tool slows what it watches, so profile to find *where*, and time without a profiler to find *how much*.
 #
-# *Go further.* Use `trace(unet, x_0, t, path="unet.json")` from `course_utils.measure` and open the file in your browser's trace viewer. Can you find the attention of the middle block? Then profile a network of your own: nothing in these tools knows what a U-Net is.
+# *Go further.* Use `trace(unet, x_0, t, path="unet.json")` from `course_utils.measure` and open the file at <https://ui.perfetto.dev>, which reads it in your browser. Can you find the attention of the middle block? Then profile a network of your own: nothing in these tools knows what a U-Net is.

@@ -12,7 +12,7 @@
 # %% [markdown] id="setup-words" section="Setup"
 # ## Setup
 #
-# The second line measures this machine's ceilings: matrix products for compute, long copies for memory, short ones for the cache. It takes some seconds the first time and is remembered.
+# `calibrate` measures this machine's ceilings: matrix products and convolutions for compute, long copies for memory, short ones for the cache. It takes about ten seconds the first time and is remembered. The last line picks the compute roof under which PyTorch's convolutions run: fp32, or TF32 on an NVIDIA GPU that has it, where that is the default for convolutions.
 
 # %% id="setup"
 import torch
@@ -22,14 +22,16 @@ from course_utils.classroom import check, plot_predicted, plot_roofline, predict
 from course_utils.diffusion import baseline, scale
 from course_utils.measure import calibrate, compare, count, measure, profile
 
-ceilings = calibrate()
+device = "cuda" if torch.cuda.is_available() else "cpu"
+ceilings = calibrate(device)
+dtype = "tf32" if "tf32" in ceilings.flop_per_s else "fp32"
 ceilings
 
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict
 #
-# Elementwise work, such as an activation or a normalisation, does a handful of operations on every number it loads. Suppose the whole network did its work on numbers of two bytes in place of four, at the same speed of arithmetic.
-# **By what factor would an elementwise addition of two large tensors get faster here?** And would a wide convolution gain the same? Write the factor for the addition.
+# Elementwise work, such as an activation or an addition, does a handful of operations on every number it loads. Suppose the whole network worked on numbers of two bytes in place of four, at the same speed of arithmetic. What would the clock gain?
+# Start with the simplest part. **By what factor would the elementwise addition of large tensors get faster here?** Would a wide convolution gain the same? Write the factor for the addition; the network's comes at the end.
 
 # %% id="guess" tags=["answer"] answer="04.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: factor = ...
@@ -41,10 +43,10 @@ guess
 # %% [markdown] id="measure-words" section="Measure"
 # ## Measure
 #
-# Sixteen million numbers, far more than any cache holds, added once as fp32 and once as bf16.
+# Sixteen million numbers, 67 MB in fp32, more than most caches hold, added once as fp32 and once as bf16.
 
 # %% id="measure"
-large = torch.randn(2**24)
+large = torch.randn(2**24, device=device)
 short = large.bfloat16()
 additions = compare({"fp32": lambda: large + large, "bf16": lambda: short + short}, baseline="fp32")
 additions
@@ -59,7 +61,7 @@ guess.reveal(additions.speedup("bf16"))
 #
 # $$\text{FLOP/s} \;\le\; \min\left(\text{peak},\; I \times \text{bandwidth}\right), \qquad I = \frac{\text{FLOP}}{\text{bytes moved}}$$
 #
-# $I$ is the **arithmetic intensity**. The two limits meet at the **ridge**, peak ÷ bandwidth. Left of it a faster multiplier is useless; right of it a faster memory is.
+# $I$ is the **arithmetic intensity**. The two limits meet at the **ridge**, at $I$ = peak ÷ bandwidth. Left of the ridge, faster arithmetic gains nothing; right of it, a faster memory gains nothing.
 #
 # ![Two roofs over a plane of FLOP per byte and FLOP per second, with three points below them](figures/04_roofline.svg)
 #
@@ -69,7 +71,7 @@ guess.reveal(additions.speedup("bf16"))
 #
 # Input, weight and output cross memory at least once each. The bytes are what one value takes times the number of values in the three.
 #
-# A network in eager mode moves more than that: every small operation reads and writes main memory, or the cache, on its own. `count` reports both the bytes that eager kernels move and the bytes that would be left if all elementwise work were fused away.
+# A network in eager mode moves more than that: every small operation reads and writes main memory, or the cache, on its own. `count` reports both the bytes that eager kernels move and the bytes that would be left if all elementwise work were fused into its neighbours.
 
 # %% [markdown] id="build-words" section="Build"
 # ## Build
@@ -79,7 +81,7 @@ guess.reveal(additions.speedup("bf16"))
 
 # %% id="conv-work" tags=["answer"] answer="04.conv_work" points=2
 def conv_work(n, c_in, c_out, size, k, bytes_per_value=4):
-    """FLOP and bytes of a stride-1 convolution without bias on n pictures of size x size; -> (flop, bytes)."""
+    """A stride-1 convolution, same size out, no bias, k x k kernel, n pictures of size x size; -> (flop, bytes)."""
     ### BEGIN SOLUTION about 3 lines, stub: flop = moved = ...
     flop = 2 * n * size * size * c_out * c_in * k * k
     values = n * c_in * size * size + c_out * c_in * k * k + n * c_out * size * size
@@ -127,20 +129,19 @@ print(round(attainable(3.0, 1e12, 2e11) / 1e9), round(attainable(30.0, 1e12, 2e1
 # %% [markdown] id="by-hand-words"
 # ### By hand against the clock
 #
-# Two layers as they occur in the U-Net: a wide 3×3 convolution, and a 1×1 convolution. Your count, this machine's roofs, and then the clock.
+# Two layers as they occur in the U-Net: a wide 3×3 convolution, and a 1×1 convolution. Your count, this machine's roofs, and then the clock. (More than 100 % is no mistake: the section after next says how that comes about.)
 
 # %% id="by-hand"
 for k in (3, 1):
-    conv = nn.Conv2d(128, 128, k, padding=k // 2, bias=False)
-    x = torch.randn(8, 128, 16, 16)
+    conv = nn.Conv2d(128, 128, k, padding=k // 2, bias=False, device=device)
+    x = torch.randn(8, 128, 16, 16, device=device)
     flop, moved = conv_work(8, 128, 128, 16, k)
     with torch.no_grad():
         timing = measure(conv, x)
-    roof = attainable(flop / moved, ceilings.flop_per_s["fp32"], ceilings.bytes_per_s)
-    reached = flop / timing.median_s
-    print(
-        f"{k}x{k}: {flop / moved:6.1f} FLOP/byte, roof {roof / 1e9:6.0f} GFLOP/s, measured {reached / 1e9:6.0f}: {reached / roof:.0%}"
-    )
+    roof = attainable(flop / moved, ceilings.flop_per_s[dtype], ceilings.bytes_per_s) / 1e9
+    reached = flop / timing.median_s / 1e9
+    print(f"{k}x{k}: {flop / moved:6.1f} FLOP/byte", end=", ")
+    print(f"roof {roof:6.0f} GFLOP/s, measured {reached:6.0f}: {reached / roof:.0%}")
 
 # %% [markdown] id="network-words"
 # ### The whole network
@@ -149,8 +150,8 @@ for k in (3, 1):
 
 # %% id="count-network"
 size = scale()
-unet = baseline().model
-x_t, t = torch.randn(size.batch_size, 3, 32, 32), torch.full((size.batch_size,), 500)
+unet = baseline().to(device).model
+x_t, t = torch.randn(size.batch_size, 3, 32, 32, device=device), torch.full((size.batch_size,), 500, device=device)
 with torch.no_grad():
     work = count(unet, x_t, t)
 work
@@ -161,23 +162,25 @@ with torch.no_grad():
 plot_roofline(blocks, ceilings)
 
 # %% [markdown] id="cache-words"
-# Points may lie *above* the memory roof. They are not wrong: the data of a small block stays in the cache and never travels to main memory, so its roof is the dashed one. A roofline without the cache's roof makes such points look like magic.
+# Each dot is a block of the network; a larger dot takes more of the time. Dots may lie *above* the memory roof. They are not wrong: the data of a small block stays in the cache and never travels to main memory, so its roof is the dashed one. Without the cache's roof such dots look like magic.
+#
+# Which side of the ridge are the most expensive blocks on? On its left memory is the lower roof, on its right compute. The side names the roof *above* a block, not how close the block comes to it.
 
 # %% id="bound"
-ridge = ceilings.flop_per_s["fp32"] / ceilings.bytes_per_s
+ridge = ceilings.ridge(dtype)
 for row in sorted(blocks.rows, key=lambda row: -row.forward_s)[:6]:
     intensity = row.forward_flop / row.forward_bytes
     bound = "compute" if intensity > ridge else "memory"
-    print(f"{row.name:16} {row.share:6.1%} of the time, {intensity:6.1f} FLOP/byte: bound by {bound}")
+    print(f"{row.name:16} {row.share:6.1%} of the time, {intensity:6.1f} FLOP/byte: {bound} roof")
 print(f"ridge of this machine: {ridge:.1f} FLOP/byte")
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
 #
-# The model predicts each block's time as FLOP ÷ attainable. On the diagonal it is right; above it the block is slower than its roof allows.
+# The roofline predicts each block's time as FLOP ÷ attainable FLOP/s. On the diagonal it is right. Above it the block is slower than its roofs allow; below it, faster, and then its data came from the cache.
 
 # %% id="predicted"
-plot_predicted(blocks, ceilings)
+plot_predicted(blocks, ceilings, dtype)
 
 # %% [markdown] id="half-words"
 # Now the prediction that the card asked for. Halve the bytes of every block and leave the arithmetic as fast as it is: what does the roofline say for the whole network?
@@ -190,7 +193,7 @@ def network_s(bytes_factor):
     for row in blocks.rows:
         if row.forward_flop:
             intensity = row.forward_flop / (row.forward_bytes * bytes_factor)
-            total += row.forward_flop / attainable(intensity, ceilings.flop_per_s["fp32"], ceilings.bytes_per_s)
+            total += row.forward_flop / attainable(intensity, ceilings.flop_per_s[dtype], ceilings.bytes_per_s)
     return total
 
 
@@ -198,14 +201,14 @@ print(f"half the bytes, same arithmetic: {network_s(1.0) / network_s(0.5):.2f}x"
 print(f"no elementwise traffic at all:   {work.bytes_moved / work.fused_bytes:.1f} times fewer bytes")
 
 # %% [markdown] id="why"
-# The addition follows the bytes, because bytes are all it has. The network as a whole gains less, as far as its convolutions sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it.
-# Both effects are in notebook 10; keep your two numbers until then.
+# The addition has little but bytes, so half the bytes should bring it close to 2. If yours gained less, something else than memory took part: one core that cannot saturate the memory, the conversion to bf16 and back on a CPU without units for it, or a cache larger than the tensors.
+# The network gains less than the addition, as far as its blocks sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it. Keep your two numbers: the lesson on half precision will ask for them.
 #
 # Where a block lies far below both roofs, neither explains it. Candidates are kernels too small to fill the machine, the launch of each kernel, and layouts that make memory walk in small steps. The profile of notebook 03 tells them apart.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
 #
-# Arithmetic intensity decides what can help: left of the ridge move fewer bytes, right of it do less arithmetic. Roofs are measured, not copied from a data sheet, and the cache has a roof of its own. A model that is wrong by a known amount still tells you what is not worth trying.
+# Arithmetic intensity decides what can help: left of the ridge move fewer bytes, right of it do less arithmetic. Roofs are measured, not copied from a data sheet, and the cache has a roof of its own. A roofline that is wrong by a known amount still tells you what is not worth trying.
 #
 # *Go further.* Move along the axis: count the same network at batch 1 and at batch 64. Which blocks change side, and why does the weight matter less as the batch grows? Then find your favourite GPU in `course_utils.measure.DATASHEETS` and compute its ridge.

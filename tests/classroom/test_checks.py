@@ -1,5 +1,7 @@
 """Visible checks: right answers pass, each planted wrong one is told apart in plain words, and the lesson goes on."""
 
+import time
+
 import torch
 import torch.nn.functional as F
 
@@ -67,6 +69,15 @@ def test_seconds_per_picture(capsys):
     assert_wrong(capsys, "seconds_per_picture", lambda c, s: c, "it raised TypeError")
 
 
+def test_an_error_is_told_with_its_line(capsys):
+    def divides(c, s, b):
+        nothing = 0
+        return c / nothing
+
+    line = divides.__code__.co_firstlineno + 2
+    assert_wrong(capsys, "seconds_per_picture", divides, f"ZeroDivisionError: float division by zero (line {line} of")
+
+
 def right_noise(x_0, t, eps, schedule):
     a_t = schedule[t].view(-1, 1, 1, 1).float()
     return a_t**0.5 * x_0 + (1 - a_t) ** 0.5 * eps
@@ -86,10 +97,11 @@ def test_add_noise(capsys):
     assert_wrong(capsys, "add_noise", no_root, "values differ, first at (0, 0, 0, 0)")
     assert_wrong(capsys, "add_noise", lambda x_0, t, eps, a: right_noise(x_0, t, eps, SCHEDULE), "another schedule")
     assert_wrong(capsys, "add_noise", lambda x_0, t, eps, a: a[t] * x_0, "it raised RuntimeError")
+    assert_wrong(capsys, "add_noise", lambda *given: right_noise(*given).double(), "turn a_t into x_0.dtype")
 
 
 def test_training_loss(capsys):
-    def right(model, x_0, t, eps):
+    def right(model, x_0, t, eps, schedule):
         a_t = SCHEDULE[t].view(-1, 1, 1, 1).float()
         x_t = right_noise(x_0, t, eps, SCHEDULE)
         v = a_t**0.5 * eps - (1 - a_t) ** 0.5 * x_0
@@ -97,13 +109,13 @@ def test_training_loss(capsys):
 
     assert_right(capsys, "training_loss", right)
 
-    def unweighted(model, x_0, t, eps):
+    def unweighted(model, x_0, t, eps, schedule):
         a_t = SCHEDULE[t].view(-1, 1, 1, 1).float()
         v = a_t**0.5 * eps - (1 - a_t) ** 0.5 * x_0
         return F.mse_loss(model(right_noise(x_0, t, eps, SCHEDULE), t), v)
 
     assert_wrong(capsys, "training_loss", unweighted, "a model that answers zero")
-    assert_wrong(capsys, "training_loss", lambda m, x_0, t, eps: (m(x_0, t) - eps).square().mean(), "expected")
+    assert_wrong(capsys, "training_loss", lambda m, x_0, t, eps, a: (m(x_0, t) - eps).square().mean(), "expected")
 
 
 def test_timer_names_the_trap(capsys):
@@ -123,6 +135,7 @@ def test_timer_names_the_trap(capsys):
 
     assert_wrong(capsys, "timer", naive, "only queues the work")
     assert_wrong(capsys, "timer", mean_of_many, "take the median")
+    assert_wrong(capsys, "timer", lambda fn, clock, synchronize: naive(fn, time.perf_counter, synchronize), "clock()")
     assert_wrong(capsys, "timer", lambda fn, clock, synchronize: "fast", "return one number of seconds, not str")
 
 
@@ -134,6 +147,8 @@ def test_suspects(capsys):
         ]
 
     assert_wrong(capsys, "suspects", by_wall_time, "no twins: expected none, got")
+    assert_wrong(capsys, "suspects", lambda rows, tolerance: 3, "return a list of pairs")
+    assert_wrong(capsys, "suspects", lambda rows, tolerance: [(1, 0)], "expected none, got ['0-1']")
 
 
 def test_conv_backward(capsys):

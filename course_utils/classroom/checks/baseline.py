@@ -39,6 +39,11 @@ def add_noise(answer: Callable[..., Tensor], report: Report) -> None:
     got = report.call(answer, x_0, t, eps, schedule)
     hint = "does every image use its own t, reshaped to (N, 1, 1, 1), and a square root on both factors?"
     if report.close("every image at its own t", got, process().add_noise(x_0, t, eps), rtol=1e-4, atol=1e-5, hint=hint):
+        report.expect(
+            got.dtype == x_0.dtype,
+            "it has the dtype of x_0",
+            f"x_t is {got.dtype}, because the schedule is; the network reads {x_0.dtype}: turn a_t into x_0.dtype",
+        )
         other = alphas_cumprod(linear_betas(1000))
         wanted = Process(other, "pred_v").add_noise(x_0, t, eps)
         report.close("another schedule", report.call(answer, x_0, t, eps, other), wanted, rtol=1e-4, atol=1e-5)
@@ -56,25 +61,29 @@ class Constant(nn.Module):
         self.scale = scale
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """(N, C, H, W), (N,) -> (N, C, H, W)."""
+        """(N, C, H, W), (N,) -> (N, C, H, W); as strict about the dtype as a network."""
+        if x_t.dtype != torch.float32:
+            raise TypeError(f"the network reads torch.float32, x_t is {x_t.dtype}")
         return self.scale * x_t
 
 
-def kit_training_loss(model: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
+def kit_training_loss(
+    model: Callable[[Tensor, Tensor], Tensor], x_0: Tensor, t: Tensor, eps: Tensor, alphas_cumprod: Tensor
+) -> Tensor:
     """The kit's loss, mean over the batch."""
-    return denoising_loss(model, process(), x_0, t, eps).mean()
+    return denoising_loss(model, Process(alphas_cumprod, "pred_v"), x_0, t, eps).mean()
 
 
 @exercise(own=kit_training_loss)
 def training_loss(answer: Callable[..., Tensor], report: Report) -> None:
-    """Check `training_loss(model, x_0, t, eps)` against the library's own loss on models of known output."""
+    """Check `training_loss(model, x_0, t, eps, alphas_cumprod)` against the library's loss on known models."""
     x_0, t, eps = a_batch()
     for scale, what in ((0.0, "a model that answers zero"), (0.5, "a model that answers half its input")):
         model = Constant(scale)
         library = baseline("smoke").as_library()
         library.model.forward = lambda x, t, *_, scale=scale: scale * x
         wanted = library.p_losses(x_0, t, eps).detach()
-        got = report.call(answer, model, x_0, t, eps)
+        got = report.call(answer, model, x_0, t, eps, process().alphas_cumprod)
         hint = "is the noise sqrt(a) v + sqrt(1 - a) x_t, and is the mean taken over everything?"
         if not report.close(what, got.detach() if isinstance(got, Tensor) else got, wanted, rtol=1e-3, hint=hint):
             return

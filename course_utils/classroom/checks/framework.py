@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from types import EllipsisType
 from typing import Any
@@ -35,7 +36,7 @@ class Report:
         try:
             result = answer(*args, **kwargs)
         except Exception as error:
-            self.fail(f"it raised {type(error).__name__}: {error}")
+            self.fail(f"it raised {type(error).__name__}: {error}{where_in(answer, error)}")
             raise Stopped from error
         if result is None or isinstance(result, EllipsisType):
             raise Unanswered
@@ -73,7 +74,14 @@ class Report:
     ) -> bool:
         """Compare a number or a tensor with the wanted one; a difference is told by where and how much."""
         problem = difference(got, wanted, rtol, atol)
-        return self.expect(problem is None, f"{what}", f"{what}: {problem}{'. ' + hint if hint else ''}")
+        return self.expect(problem is None, f"{what}", f"{what}: {problem}{'; ' + hint if hint else ''}")
+
+
+def where_in(answer: Answer, error: Exception) -> str:
+    """The line of the answer's own cell that an error came from, in brackets; nothing where it came earlier."""
+    code = getattr(answer, "__code__", None)
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code is code]
+    return f" (line {lines[-1]} of its cell)" if lines else ""
 
 
 def difference(got: Any, wanted: float | Tensor, rtol: float, atol: float) -> str | None:
@@ -82,10 +90,13 @@ def difference(got: Any, wanted: float | Tensor, rtol: float, atol: float) -> st
         if not isinstance(got, Tensor):
             return f"expected a tensor of shape {tuple(wanted.shape)}, got {type(got).__name__}"
         if got.shape != wanted.shape:
-            return f"expected shape {tuple(wanted.shape)}, got {tuple(got.shape)}"
+            shape = f"shape {tuple(wanted.shape)}" if wanted.ndim else "a single number, shape ()"
+            return f"expected {shape}, got {tuple(got.shape)}"
         apart = ~torch.isclose(got.detach().to(wanted.dtype), wanted, rtol=rtol, atol=atol)
         if not apart.any():
             return None
+        if wanted.numel() == 1:
+            return f"expected {wanted.item():.4g}, got {got.item():.4g}"
         where = tuple(int(i) for i in apart.nonzero()[0])
         return (
             f"{int(apart.sum())} of {apart.numel()} values differ, first at {where}: "
@@ -114,7 +125,7 @@ def exercise(own: Answer) -> Callable[[Callable[[Answer, Report], None]], Callab
                     raise Unanswered
                 body(answer, report)
             except Unanswered:
-                print(f"{body.__name__}: not answered yet; the cells below use the kit's own.")
+                print(f"{body.__name__}: not answered yet, it returns nothing; the cells below use the kit's own.")
                 return own
             except Stopped:
                 pass  # the report already says why

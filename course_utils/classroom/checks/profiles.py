@@ -34,7 +34,9 @@ def conv_backward(answer: Callable[[Tensor, Tensor, Tensor], Gradients], report:
         got = report.call_for(("grad_x", "grad_weight"), answer, x, weight, grad_out)
         grad_x, grad_weight = kit_conv_backward(x, weight, grad_out)
         case = f"N={n}, C_in={c_in}, C_out={c_out}, {size}x{size}, {k}x{k} kernel"
-        good = report.close(f"grad_x, {case}", got[0], grad_x, rtol=1e-3, atol=1e-4)
-        good &= report.close(f"grad_weight, {case}", got[1], grad_weight, rtol=1e-3, atol=1e-4)
+        turned = "conv2d does not turn the kernel round, conv_transpose2d does; use the padding in both"
+        good = report.close(f"grad_x, {case}", got[0], grad_x, rtol=1e-3, atol=1e-4, hint=turned)
+        summed = "which axis is summed over, and do C_in and C_out stand where they belong?"
+        good &= report.close(f"grad_weight, {case}", got[1], grad_weight, rtol=1e-3, atol=1e-4, hint=summed)
         if not good:
             return

@@ -32,8 +32,9 @@ def conv_work(answer: Callable[..., tuple[float, float]], report: Report) -> Non
         got = report.call_for(("flop", "bytes"), answer, n, c_in, c_out, size, k, width)
         flop, moved = kit_conv_work(n, c_in, c_out, size, k, width)
         case = f"N={n}, {c_in}->{c_out} channels, {size}x{size}, {k}x{k} kernel, {width} bytes a value"
+        once = "input, weight and output each cross memory once, at the bytes of one value"
         good = report.close(f"FLOP, {case}", got[0], flop, hint="one multiply-add counts as 2 FLOP")
-        good &= report.close(f"bytes, {case}", got[1], moved, hint="input, weight and output each cross memory once")
+        good &= report.close(f"bytes, {case}", got[1], moved, hint=once)
         if not good:
             return
 

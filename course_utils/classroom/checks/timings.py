@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
 from course_utils.classroom.checks.framework import Report, exercise
@@ -21,13 +21,30 @@ def kit_timer(fn: Callable[[], object], clock: Clock, synchronize: Callable[[], 
     return measure(fn, clock=clock, synchronize=synchronize).median_s
 
 
+class Counted:
+    """A clock that knows how often it was read."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.reads = 0
+
+    def __call__(self) -> float:
+        """The time now, in seconds."""
+        self.reads += 1
+        return self.clock()
+
+
 @exercise(own=kit_timer)
 def timer(answer: Timer, report: Report) -> None:
     """Check `my_timer(fn, clock, synchronize)` -> seconds on rigged operations, and name the trap it fell into."""
     for operation in rigged.traps():
-        seconds = report.call(answer, operation, operation.clock, operation.synchronize)
+        clock = Counted(operation.clock)
+        seconds = report.call(answer, operation, clock, operation.synchronize)
         if not isinstance(seconds, int | float):
             report.fail(f"return one number of seconds, not {type(seconds).__name__}")
+            return
+        if not clock.reads:
+            report.fail("read the time with the clock you are given, clock(): another clock does not see rigged work")
             return
         trap = operation.diagnose(float(seconds))
         report.expect(trap is None, operation.name, trap or "")
@@ -52,7 +69,12 @@ def suspects(answer: Callable[[Rows, float], list[Pair]], report: Report) -> Non
         ("wall time is not what is compared", {"a": (9.0, 1.0), "b": (9.0, 3.0)}, 0.02, set()),
     )
     for what, rows, tolerance, wanted in cases:
-        got = {frozenset(pair) for pair in report.call(answer, rows, tolerance)}
-        shown = sorted("-".join(sorted(pair)) for pair in got) or "none"
+        answered = report.call(answer, rows, tolerance)
+        pairs = list(answered) if isinstance(answered, Iterable) else [answered]
+        if not all(isinstance(pair, list | tuple | set | frozenset) for pair in pairs):
+            report.fail(f"{what}: return a list of pairs such as [('a', 'b')], not {answered!r}")
+            return
+        got = {frozenset(pair) for pair in pairs}
+        shown = sorted("-".join(sorted(map(str, pair))) for pair in got) or "none"
         hoped = sorted("-".join(sorted(pair)) for pair in wanted) or "none"
         report.expect(got == wanted, what, f"{what}: expected {hoped}, got {shown}")
