@@ -44,7 +44,7 @@ class RunningInterpreter(KernelSpecManager):
 def smoke_environment(folder: Path) -> dict[str, str]:
     """Return the environment of a test run: smoke scale, one thread, no network, no settings of the user's."""
     settings = {"COURSE_SCALE": "smoke", "OMP_NUM_THREADS": "1", "COURSE_OFFLINE": "1", "IPYTHONDIR": str(folder)}
-    return dict(os.environ) | settings
+    return dict(os.environ) | settings | {"COURSE_PREDICTIONS": str(folder / "predictions.jsonl")}
 
 
 def execute(
