@@ -193,7 +193,7 @@ print("largest difference of any weight:", max((a - b).abs().max().item() for a,
 # %% [markdown] id="draw-words"
 # ### What has it learned?
 #
-# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: it may be little more than coloured noise.
+# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: on a laptop still coloured noise, but smoother than the noise it came from, with colours that hang together in patches.
 
 # %% id="draw"
 drawn = sample(state.averaged(), size.grid, num_steps=size.num_steps, seed=0)

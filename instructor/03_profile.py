@@ -131,7 +131,7 @@ both
 # %% [markdown] id="operators-words"
 # ### Operators, functions, lines
 #
-# You have seen two tools, for phases and for blocks. Three more ask finer questions. **torch.profiler** asks which *operator* costs. It sees what happens below Python.
+# You have seen two tools, for phases and for blocks. Three more ask finer questions. **torch.profiler** asks which *operator* costs. It sees what happens below Python. Some names to know: `bmm` belongs to attention, `linalg_vector_norm` to the normalisation layers.
 
 # %% id="torch-profiler"
 with torch.profiler.profile() as prof:
@@ -164,7 +164,7 @@ line_profile(unet, x_0, t, functions=[type(block).forward])
 # %% [markdown] id="overhead-words"
 # ### What watching costs
 #
-# A profiler is a guest in the process it observes. How much does each slow the network down?
+# A profiler is a guest in the process it observes. How much does each slow the network down? An interval that contains 1 means: nothing to be seen above this machine's noise. What a profiler costs it costs for each operator, call or line, so a network of many small operations suffers most.
 
 # %% id="overhead"
 with torch.no_grad():
@@ -188,6 +188,6 @@ guess.reveal(backward_s / forward_s)
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
 #
-# Backward is two products for one, so a training step costs about three forwards. Ask each question of its own tool: regions for phases, `profile` for blocks, torch.profiler for operators, cProfile for functions, line_profiler for lines. Every tool slows what it watches, so profile to find *where*, and time without a profiler to find *how much*.
+# Backward is two products for one, so a training step costs about three forwards. Ask each question of its own tool: regions for phases, `profile` for blocks, torch.profiler for operators, cProfile for functions, line_profiler for lines. A tool can slow what it watches, and unevenly, so profile to find *where*, and time without a profiler to find *how much*.
 #
 # *Go further.* Use `trace(unet, x_0, t, path="unet.json")` from `course_utils.measure` and open the file at <https://ui.perfetto.dev>, which reads it in your browser. Can you find the attention of the middle block? Then profile a network of your own: nothing in these tools knows what a U-Net is.

@@ -129,7 +129,7 @@ print(round(attainable(3.0, 1e12, 2e11) / 1e9), round(attainable(30.0, 1e12, 2e1
 # %% [markdown] id="by-hand-words"
 # ### By hand against the clock
 #
-# Two layers as they occur in the U-Net: a wide 3×3 convolution, and a 1×1 convolution. Your count, this machine's roofs, and then the clock. (More than 100 % is no mistake: the section after next says how that comes about.)
+# Two layers as they occur in the U-Net: a wide 3×3 convolution, and a 1×1 convolution. Your count, this machine's roofs, and then the clock. (More than 100 %? The next section says what that can mean.)
 
 # %% id="by-hand"
 for k in (3, 1):
@@ -162,7 +162,7 @@ with torch.no_grad():
 plot_roofline(blocks, ceilings)
 
 # %% [markdown] id="cache-words"
-# Each dot is a block of the network; a larger dot takes more of the time. Dots may lie *above* the memory roof. They are not wrong: the data of a small block stays in the cache and never travels to main memory, so its roof is the dashed one. Without the cache's roof such dots look like magic.
+# Each dot is a block of the network; a larger dot takes more of the time. Dots may lie *above* the memory roof. They are not wrong: the data of a small block stays in the cache and never travels to main memory, so its roof is the dashed one. Without the cache's roof such dots look like magic. (Dots above the *flat* roof say that the roof was measured in a busy moment: `calibrate(device, refresh=True)` measures again.)
 #
 # Which side of the ridge are the most expensive blocks on? On its left memory is the lower roof, on its right compute. The side names the roof *above* a block, not how close the block comes to it.
 
@@ -177,13 +177,13 @@ print(f"ridge of this machine: {ridge:.1f} FLOP/byte")
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
 #
-# The roofline predicts each block's time as FLOP ÷ attainable FLOP/s. On the diagonal it is right. Above it the block is slower than its roofs allow; below it, faster, and then its data came from the cache.
+# The roofline predicts each block's time as FLOP ÷ attainable FLOP/s. On the diagonal it is right. Below it a block is faster, as a rule because its data came from the cache. Above it a block is slower than its roofs allow, and one reason lies in the block itself: it is a chain of kernels, some waiting for memory, others for arithmetic, and their times add up, while the roofline takes only the larger of the two sums. That alone can cost up to a factor of 2, the dashed line.
 
 # %% id="predicted"
 plot_predicted(blocks, ceilings, dtype)
 
 # %% [markdown] id="half-words"
-# Now the prediction that the card asked for. Halve the bytes of every block and leave the arithmetic as fast as it is: what does the roofline say for the whole network?
+# Now the prediction that the card asked for. Halve the bytes of every block and leave the arithmetic as fast as it is: what does the roofline say for the whole network? It lets arithmetic and memory overlap fully within a block. The second line assumes the opposite: they take turns, as they mostly do in eager mode.
 
 
 # %% id="half-bytes"
@@ -198,11 +198,15 @@ def network_s(bytes_factor):
 
 
 print(f"half the bytes, same arithmetic: {network_s(1.0) / network_s(0.5):.2f}x")
+
+# %% id="half-bytes-in-turns"
+arithmetic_s, memory_s = work.flop / ceilings.flop_per_s[dtype], work.bytes_moved / ceilings.bytes_per_s
+print(f"the same if the two take turns:  {(arithmetic_s + memory_s) / (arithmetic_s + memory_s / 2):.2f}x")
 print(f"no elementwise traffic at all:   {work.bytes_moved / work.fused_bytes:.1f} times fewer bytes")
 
 # %% [markdown] id="why"
 # The addition has little but bytes, so half the bytes should bring it close to 2. If yours gained less, something else than memory took part: one core that cannot saturate the memory, the conversion to bf16 and back on a CPU without units for it, or a cache larger than the tensors.
-# The network gains less than the addition, as far as its blocks sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it. Keep your two numbers: the lesson on half precision will ask for them.
+# The network gains less than the addition, as far as its blocks sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it. Keep your numbers: the lesson on half precision will ask for them.
 #
 # Where a block lies far below both roofs, neither explains it. Candidates are kernels too small to fill the machine, the launch of each kernel, and layouts that make memory walk in small steps. The profile of notebook 03 tells them apart.
 
