@@ -17,7 +17,7 @@ import torch
 from course_utils.measure.memory import peak_memory
 from course_utils.measure.observers import marks, refuse_profilers
 from course_utils.measure.ratios import Outcome, Ratio, paired_ratio
-from course_utils.measure.synchronize import device_synchronizer
+from course_utils.measure.synchronize import device_synchronizer, kept_random_state
 from course_utils.measure.tables import Table, Tabular, bytes_text, seconds_text, si_text
 from course_utils.measure.timing import Clock, Stopwatch, Timing
 
@@ -244,7 +244,7 @@ def _output(variant: Variant, args: tuple[object, ...]) -> object:
         return None
     if variant.reset is not None:
         variant.reset()
-    with torch.random.fork_rng():
+    with kept_random_state():
         torch.manual_seed(0)
         return variant.output(variant.run(*args))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-__all__ = ["cuda_devices", "device_synchronizer"]
+__all__ = ["cuda_devices", "device_synchronizer", "kept_random_state"]
 
 
 def cuda_devices(*things: object) -> list[torch.device]:
@@ -33,6 +34,14 @@ def device_synchronizer(*things: object) -> Callable[[], None]:
             torch.mps.synchronize()
 
     return synchronize
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Puts the random state of the CPU and, once CUDA is initialised, of every GPU back afterwards."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices, device_type="cuda"):
+        yield
 
 
 def _tensors(thing: object) -> Iterator[torch.Tensor]:

@@ -3,6 +3,11 @@
 Bytes are those of an eager run: each kernel reads its inputs and writes its outputs, weights included. A view moves
 nothing, an expanded tensor counts its true storage, a tensor given twice is read once, and a look-up (`embedding`,
 `gather`, indexing) reads at most as many bytes as it returns.
+
+A *sync* is where the host waits for an accelerator: it reads a value from it, needs a shape that depends on values, or
+copies to or from it without `non_blocking`. Memory of the host is no accelerator (Adam keeps its step counters there).
+A run that never touches one has no syncs; its `syncs` are then the reads of values that would be if all its tensors
+lay on an accelerator, an upper bound.
 """
 
 from __future__ import annotations
@@ -30,11 +35,15 @@ _WRITE_ONLY = {
 }  # fmt: skip
 _SYNCS = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "_unique2",
           "unique_consecutive", "unique_dim"}  # fmt: skip
+_INDEXED = {"index", "index_put_", "_index_put_impl_"}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Exact counters: `flop`, `bytes_moved`, `fused_bytes` (bytes of the kernels with FLOP), kernels, syncs, calls."""
+    """Exact counters: `flop`, `bytes_moved`, `fused_bytes` (bytes of the kernels with FLOP), kernels, syncs, calls.
+
+    `syncs`: how often the host waits for an accelerator, or would if the tensors lay on one (see the top of this file).
+    """
 
     flop: int = 0
     bytes_moved: int = 0
@@ -84,14 +93,19 @@ class _Storages:
 
 
 class Tally(TorchDispatchMode):
-    """Counts every operator dispatched while it is active; `.operators` by name, `.syncs`, `.counts()` in sum."""
+    """Counts every operator dispatched while it is active; `.operators` by name, `.counts()` in sum.
+
+    `accelerated` says whether any tensor of the run lay on an accelerator: which of the two meanings `syncs` has.
+    """
 
     supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
         self.operators: dict[str, Operator] = {}
-        self.syncs = 0
+        self.accelerated = False
+        self._waits = 0
+        self._host_reads = 0
         self._storages = _Storages()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -107,8 +121,11 @@ class Tally(TorchDispatchMode):
         self._record(func, args, kwargs, out)
         return out
 
-    def counts(self, boundary: Any = ()) -> Counts:
-        """The sum over operators; `boundary` holds the call's own inputs and outputs, for `fused_bytes`."""
+    def counts(self, boundary: Any = (), *, accelerated: bool | None = None) -> Counts:
+        """The sum over operators; `boundary` holds the call's own inputs and outputs, for `fused_bytes`.
+
+        `accelerated` is that of the whole run, where this is a part of one.
+        """
         rows = self.operators.values()
         edge = {_storage(t): t for t in tensors_in(boundary)}
         outside = [t for key, t in edge.items() if key in self._storages.touched - self._storages.by_work]
@@ -118,12 +135,12 @@ class Tally(TorchDispatchMode):
             bytes_moved=sum(row.bytes_moved for row in rows),
             fused_bytes=fused,
             kernels=sum(row.calls for row in rows),
-            syncs=self.syncs,
+            syncs=self._waits if accelerated or self.accelerated else self._host_reads,
             calls=1,
         )
 
     def _record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        self.syncs += _synchronises(func, args, out)
+        self._note_sync(func, args, kwargs, out)
         reads, updated = _split_arguments(func, args, kwargs)
         known = {_storage(t) for t in reads + updated}
         fresh = [t for t in tensors_in(out) if _storage(t) not in known]
@@ -136,6 +153,13 @@ class Tally(TorchDispatchMode):
         row.bytes_moved += _bytes_of_kernel(func, reads, updated, fresh)
         self._storages.read(reads + updated, kind == "work")
         self._storages.create(fresh, kind == "work")
+
+    def _note_sync(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        on_accelerator = any(map(_is_accelerator, tensors_in((args, kwargs, out))))
+        self.accelerated |= on_accelerator
+        reads = _reads_values(func, args)
+        self._waits += (reads and on_accelerator) or _copies_and_waits(func, args, kwargs, out)
+        self._host_reads += reads
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -180,16 +204,28 @@ def _distinct(tensors: list[Tensor]) -> list[Tensor]:
     return list({(_storage(t), _offset(t), t.shape): t for t in tensors}.values())
 
 
-def _synchronises(func: Any, args: Any, out: Any) -> bool:
-    """Whether the host would wait here for an accelerator: a value read back, a shape that depends on data."""
+def _reads_values(func: Any, args: Any) -> bool:
+    """Whether the host needs values of the operator's tensors: one read back, or a shape that depends on them."""
     name = _name(func)
-    if name in _SYNCS:
-        return True
-    if name in ("index", "index_put_", "_index_put_impl_"):
+    if name in _INDEXED:
         return any(mask.dtype in (torch.bool, torch.uint8) for mask in tensors_in(args[1]))
-    if name == "_to_copy":
-        return out.device.type == "cpu" != args[0].device.type
-    return name == "copy_" and args[0].device.type == "cpu" != args[1].device.type
+    return name in _SYNCS
+
+
+def _copies_and_waits(func: Any, args: Any, kwargs: Any, out: Any) -> bool:
+    """Whether the operator copies between host and accelerator and waits for it: torch does, unless `non_blocking`."""
+    if _name(func) in _INDEXED:  # an index on the host is copied to the values' device
+        return _is_accelerator(args[0]) and not all(map(_is_accelerator, tensors_in(args[1])))
+    if _name(func) == "_to_copy":
+        return _is_accelerator(out) != _is_accelerator(args[0]) and not kwargs.get("non_blocking", False)
+    if _name(func) != "copy_":
+        return False
+    non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
+    return _is_accelerator(args[0]) != _is_accelerator(args[1]) and not non_blocking
+
+
+def _is_accelerator(tensor: Tensor) -> bool:
+    return tensor.device.type not in ("cpu", "meta")
 
 
 def _name(func: Any) -> str:

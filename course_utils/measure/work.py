@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from course_utils.measure.blocks import Call, blocks, captured_calls, module_of
+from course_utils.measure.synchronize import kept_random_state
 from course_utils.measure.tables import Table, Tabular, si_text
 from course_utils.measure.traffic import Counts, Operator, Tally, tensors_in
 
@@ -82,7 +83,8 @@ def count(fn: Callable[..., Any], *args: Any, backward: bool = False, per_module
     parameter and every float input (the backward part is about twice the forward one). Rows by module come from running
     each block of `fn` alone on the inputs that it got; the rest is the row "(between blocks)", so that rows add up.
     `fused_bytes` is a lower bound of the traffic were all elementwise work fused away: kernels with FLOP read their
-    inputs and write their outputs, and what else the call was given and returns moves once.
+    inputs and write their outputs, and what else the call was given and returns moves once. `syncs` are the waits for
+    an accelerator; where none took part, the reads of values that would be such waits (see `traffic.py`).
 
     Compiled models and the fused fast path of `nn.TransformerEncoderLayer` are counted in their eager form. Gradients,
     buffers, random state and hooks are as before when this returns or raises. Kernels launched behind torch's back (raw
@@ -99,7 +101,7 @@ def count(fn: Callable[..., Any], *args: Any, backward: bool = False, per_module
             tally, boundary = _tally(fn, args, kwargs, backward)
         if backward and not any(t.requires_grad for t in boundary):
             raise ValueError("backward=True wants an output that depends on a parameter or float input; found none.")
-        rows = _rows(calls, backward)
+        rows = _rows(calls, backward, tally.accelerated)
     total = tally.counts(boundary)
     rows[BETWEEN] = replace(total - sum(rows.values(), Counts()), calls=1)
     return Work(
@@ -128,8 +130,7 @@ def kept_state(root: nn.Module | None) -> Iterator[None]:
     """Puts buffers (batch-norm statistics) and random state back afterwards."""
     modules = list(root.modules()) if root is not None else []
     kept = [(m, name, b, b.clone()) for m in modules for name, b in m._buffers.items() if b is not None]
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
+    with kept_random_state():
         try:
             yield
         finally:
@@ -171,12 +172,12 @@ def _tally(fn: Callable[..., Any], args: Any, kwargs: Any, backward: bool) -> tu
     return tally, tensors_in((args, kwargs, outputs, grads))
 
 
-def _rows(calls: list[Call], backward: bool) -> dict[str, Counts]:
+def _rows(calls: list[Call], backward: bool, accelerated: bool) -> dict[str, Counts]:
     rows: dict[str, Counts] = {}
     for call in calls:
         with call.modes():
             tally, _ = _tally(call.module, call.args, call.kwargs, backward and call.grad_enabled)
-        rows[call.name] = rows.get(call.name, Counts()) + tally.counts()
+        rows[call.name] = rows.get(call.name, Counts()) + tally.counts(accelerated=accelerated)
     return rows
 
 

@@ -6,10 +6,12 @@ import torchvision
 from denoising_diffusion_pytorch import Unet
 from denoising_diffusion_pytorch.denoising_diffusion_pytorch import Attention, LinearAttention
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import register_flop_formula
 
-from course_utils.measure.traffic import Counts
+from course_utils.measure.traffic import Counts, Tally
 from course_utils.measure.work import BETWEEN, count
 
 FLOAT = 4  # bytes
@@ -312,6 +314,44 @@ def test_syncs_are_named_wherever_the_host_would_wait():
     assert count(lambda x: x[x > 0], x).syncs == 1
     assert count(lambda x: x.nonzero(), x).syncs == 1
     assert count(lambda x: x[torch.tensor([0, 2])] * 2, x).syncs == 0
+
+
+def test_on_an_accelerator_only_its_own_values_and_blocking_copies_are_waits():
+    aten = torch.ops.aten
+    with FakeTensorMode():
+        here, there = torch.ones(4), torch.ones(4, device="cuda")
+    cases = (
+        (aten.nonzero.default, (there,), {}, there, 1),
+        (aten.nonzero.default, (here,), {}, here, 0),
+        (aten._local_scalar_dense.default, (here,), {}, 1.0, 0),
+        (aten.index.Tensor, (there, [there.bool()]), {}, there, 1),
+        (aten.index.Tensor, (there, [None, there.long()]), {}, there, 0),
+        (aten.index.Tensor, (there, [here.long()]), {}, there, 1),
+        (aten._to_copy.default, (here,), {"device": "cuda"}, there, 1),
+        (aten._to_copy.default, (here,), {"device": "cuda", "non_blocking": True}, there, 0),
+        (aten._to_copy.default, (there,), {"dtype": torch.float64}, there, 0),
+        (aten.copy_.default, (there, here), {}, there, 1),
+        (aten.copy_.default, (here, there), {}, here, 1),
+        (aten.copy_.default, (there, here, True), {}, there, 0),
+        (aten.copy_.default, (there, there), {}, there, 0),
+    )
+    for func, args, kwargs, out, waits in cases:
+        tally = Tally()
+        tally._note_sync(func, args, kwargs, out)
+        assert tally.counts(accelerated=True).syncs == waits, (func, args, kwargs)
+        assert tally.accelerated == any(t is there for t in tree_leaves((args, out))), (func, args)
+
+
+def test_an_optimizers_counters_in_host_memory_are_reads_only_without_an_accelerator():
+    weight = nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    adam = torch.optim.Adam([weight], foreach=True)
+    adam.step()
+    assert count(adam.step).syncs > 0  # its step count is read, which lies in host memory
+    with Tally() as tally:
+        adam.step()
+    assert tally.counts(accelerated=True).syncs == 0
+    assert not count(adam.step).uncounted
 
 
 def test_what_has_no_formula_is_listed_and_plain_traffic_is_not():
