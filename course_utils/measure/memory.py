@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,22 +40,23 @@ class Memory(Tabular):
 def peak_memory(fn: Callable[..., object], *args: object) -> Memory:
     """Peak memory of one call `fn(*args)` beyond what its inputs and weights held before.
 
-    On CUDA, when `fn` or an argument lives there, the caching allocator's own maximum; otherwise the CPU allocator's
-    events, each allocation and release of torch in order (what a library takes past torch's allocator is not seen, and
-    releasing what was there before makes no room). Raises RuntimeError while a profiler is active.
+    On CUDA, when `fn` or an argument lives there or the call takes memory there, the caching allocator's own maximum;
+    otherwise the CPU allocator's events, each allocation and release of torch in order (what a library takes past
+    torch's allocator is not seen, and releasing what was there before makes no room). The first call of all also takes
+    workspaces that stay; Apple's MPS is not seen. Raises RuntimeError while a profiler is active.
     """
     refuse_profilers("peak_memory")
-    devices = cuda_devices(fn, args)
-    if devices:  # pragma: no cover - CUDA
-        return _cuda_memory(fn, args, devices)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    named = cuda_devices(fn, args)
+    before = _cuda_start()
+    with nullcontext() if named else profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = fn(*args)
-    allocations = _allocations(profiler)
+    on_cuda = _cuda_memory(before, named)
+    allocations = _allocations(profiler) if on_cuda is None else []
     del result
-    return _replay(allocations)
+    return on_cuda or _replay(allocations)
 
 
-def _allocations(profiler: profile) -> list[tuple[int, int]]:
+def _allocations(profiler: Any) -> list[tuple[int, int]]:
     """(address, bytes) of each block taken (positive) or given back (negative) on the CPU, in order of time."""
     results: Any = profiler.profiler and profiler.profiler.kineto_results
     events = [event for event in _all_events(results.experimental_event_tree()) if event.name == "[memory]"]
@@ -82,18 +84,31 @@ def _replay(allocations: Sequence[tuple[int, int]]) -> Memory:
     return Memory(peak, held, "cpu")
 
 
-def _cuda_memory(
-    fn: Callable[..., object], args: tuple[object, ...], devices: list[torch.device]
-) -> Memory:  # pragma: no cover - CUDA
-    """The sum over `devices` of each one's own maximum."""
-    for device in devices:
+def _cuda_start() -> dict[torch.device, int]:
+    """Bytes allocated on every GPU, all idle and their maxima set back; empty while CUDA is not initialised."""
+    if not torch.cuda.is_initialized():
+        return {}
+    allocated = {}
+    for device in (torch.device("cuda", index) for index in range(torch.cuda.device_count())):
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-    before = [torch.cuda.memory_allocated(device) for device in devices]
-    result = fn(*args)
-    for device in devices:
+        allocated[device] = torch.cuda.memory_allocated(device)
+    return allocated
+
+
+def _cuda_memory(before: dict[torch.device, int], named: list[torch.device]) -> Memory | None:
+    """The sum over GPUs of each one's own maximum beyond `before`; None when the call took nothing on any GPU.
+
+    A function tells not always where it works (a closure hides its tensors), the allocators do.
+    """
+    if not torch.cuda.is_initialized():
+        return None
+    devices = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    peaks = {device: torch.cuda.max_memory_allocated(device) - before.get(device, 0) for device in devices}
+    used = [device for device in devices if peaks[device] > 0 or device in named]
+    if not used:
+        return None
+    for device in used:
         torch.cuda.synchronize(device)
-    peak = sum(torch.cuda.max_memory_allocated(d) - b for d, b in zip(devices, before, strict=True))
-    held = sum(torch.cuda.memory_allocated(d) - b for d, b in zip(devices, before, strict=True))
-    del result
-    return Memory(peak, held, ", ".join(map(str, devices)))
+    held = sum(torch.cuda.memory_allocated(device) - before.get(device, 0) for device in used)
+    return Memory(sum(peaks[device] for device in used), held, ", ".join(map(str, used)))

@@ -89,3 +89,41 @@ def test_cuda_peak_equals_the_hand_count():  # pragma: no cover - CUDA
     memory = peak_memory(lambda x: (x + 1) * 2, x)
     assert memory.peak_bytes == 2 * x.nbytes
     assert memory.held_bytes == x.nbytes
+
+
+class TwoGpus:
+    """As much of torch.cuda as the instrument uses: two GPUs of which the second is worked on."""
+
+    def __init__(self):
+        self.allocated, self.peak, self.initialised = [100, 500], [900, 900], True
+
+    def is_initialized(self):
+        return self.initialised
+
+    def device_count(self):
+        return 2
+
+    def synchronize(self, device):
+        pass
+
+    def reset_peak_memory_stats(self, device):
+        self.peak[device.index] = self.allocated[device.index]
+
+    def memory_allocated(self, device):
+        return self.allocated[device.index]
+
+    def max_memory_allocated(self, device):
+        return self.peak[device.index]
+
+    def take(self, peak, held):
+        self.peak[1] = max(self.peak[1], self.allocated[1] + peak)
+        self.allocated[1] += held
+
+
+def test_a_closure_that_works_on_a_gpu_is_measured_there(monkeypatch):
+    gpus = TwoGpus()
+    monkeypatch.setattr("course_utils.measure.memory.torch.cuda", gpus)
+    memory = peak_memory(lambda: (gpus.take(300, 200), floats(KB)))
+    assert (memory.peak_bytes, memory.held_bytes, memory.device) == (300, 200, "cuda:1")
+    memory = peak_memory(lambda: floats(KB))  # nothing taken on a GPU
+    assert (memory.peak_bytes, memory.device) == (KB, "cpu")
