@@ -44,6 +44,7 @@ class Ceilings(Tabular):
     `reached_by` says by dtype whether a matrix product or a convolution came highest.
 
     Bytes are counted as `count` does (a copy reads once and writes once). `rough` marks the quick smoke measurement.
+    What fits into a GPU's cache takes hardly longer than its launch, so there the cache's figure is a lower bound.
     """
 
     device: Device
@@ -69,7 +70,8 @@ class Ceilings(Tabular):
             for dtype, rate in self.flop_per_s.items()
         ]
         rows.append(_row("memory", self.bytes_per_s, sheet.bytes_per_s if sheet else None, "B/s"))
-        rows.append(_row("cache", self.cache_bytes_per_s, None, "B/s"))
+        launched = "" if self.device.kind == "cpu" else ", launches included"
+        rows.append(_row(f"cache{launched}", self.cache_bytes_per_s, None, "B/s"))
         rows.append(("kernel launch", seconds_text(self.launch_s), None, None))
         ridges = ", ".join(f"{dtype} {self.ridge(dtype):.1f}" for dtype in self.flop_per_s)
         note = f"ridge in FLOP/byte: {ridges}; datasheet: {self.device.datasheet_text}"
@@ -101,11 +103,12 @@ def _measured(found: Device, device: torch.device, rough: bool) -> Ceilings:
     budget_s = 0.05 if rough else 0.8
     with torch.inference_mode():
         rates = _arithmetic(found, device, watch, budget_s, rough)
+        memory = _stream_rate(_memory_sizes(found, rough), device, watch, budget_s)
         return Ceilings(
             device=found,
             flop_per_s={dtype: max(tried.values()) for dtype, tried in rates.items()},
-            bytes_per_s=_stream_rate(_memory_sizes(found, rough), device, watch, budget_s),
-            cache_bytes_per_s=_stream_rate(_cache_sizes(found), device, watch, budget_s),
+            bytes_per_s=memory,
+            cache_bytes_per_s=max(memory, _stream_rate(_cache_sizes(found), device, watch, budget_s)),
             launch_s=_launch_s(device, watch, budget_s / 4),
             rough=rough,
             reached_by={dtype: max(tried, key=lambda name: tried[name]) for dtype, tried in rates.items()},
@@ -184,8 +187,10 @@ def _best_s(run: Callable[[], Any], watch: Stopwatch, budget_s: float) -> float:
 
 
 def _dtypes(found: Device) -> list[str]:
-    kinds = {"cuda": ["fp32", "tf32", "bf16", "fp16"], "cpu": ["fp32", "bf16", "fp16"], "mps": ["fp32", "fp16"]}
-    return [dtype for dtype in kinds[found.kind] if dtype != "tf32" or "tf32" in found.fast_dtypes]
+    """fp32, and on a GPU what it has units for: cuBLAS refuses the others on some older ones."""
+    if found.kind == "cpu":
+        return ["fp32", "bf16", "fp16"]
+    return ["fp32", *(dtype for dtype in ("tf32", "bf16", "fp16") if dtype in found.fast_dtypes)]
 
 
 def _matrix_sizes(found: Device, rough: bool) -> list[int]:

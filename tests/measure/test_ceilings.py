@@ -135,6 +135,20 @@ def test_float32_precision_is_put_back():
     assert torch.backends.cuda.matmul.fp32_precision == before
 
 
+def test_the_fp32_roof_is_not_that_of_tf32_convolutions():
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # torch's default, on every GPU that has it
+    with module._plain_fp32(tf32=False):
+        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
+
+
+def test_a_gpu_is_asked_only_for_what_it_has_units_for():
+    assert module._dtypes(device()) == ["fp32", "fp16"]
+    modern = device(fast_dtypes=("fp32", "fp16", "int8", "tf32", "bf16"))
+    assert module._dtypes(modern) == ["fp32", "tf32", "bf16", "fp16"]
+    assert module._dtypes(device(kind="cpu", fast_dtypes=("fp32",))) == ["fp32", "bf16", "fp16"]
+
+
 def test_working_sets_fit_or_do_not():
     found = device()
     assert all(size <= found.cache_bytes // 2 for size in module._cache_sizes(found))
