@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_utils.diffusion.process import Prediction, Process
+from course_utils.diffusion.process import Prediction, Process, refuse_mps
 from course_utils.diffusion.scales import Scale
 from course_utils.diffusion.scales import scale as choose_scale
 from course_utils.diffusion.schedules import BETA_SCHEDULES, alphas_cumprod
@@ -115,7 +115,8 @@ class Diffusion:
         return replace(self, model=model, recipe=replace(self.recipe, treatments=applied))
 
     def to(self, device: torch.device | str) -> "Diffusion":
-        """Return a copy on `device`; this one stays where it is."""
+        """Return a copy on `device`; this one stays where it is. Raises `ValueError` for Apple's `mps`: no float64."""
+        refuse_mps(device)
         return self.with_model(copy.deepcopy(self.model).to(device))
 
     def as_library(self, **options: Any) -> Any:
@@ -164,7 +165,7 @@ def baseline(
         process={"objective": objective, "beta_schedule": beta_schedule, "num_timesteps": 1000},
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs too, and for good
         return build(recipe)
 
 

@@ -23,6 +23,7 @@ from course_utils import __version__
 from course_utils.diffusion.atomic import replacing
 from course_utils.diffusion.baseline import Diffusion, Recipe, Treatment, build
 from course_utils.diffusion.ema import EMA
+from course_utils.diffusion.process import refuse_mps
 from course_utils.diffusion.training import NotFiniteError, TrainState
 from course_utils.diffusion.weights import load_tensors, model_tensors
 
@@ -212,6 +213,7 @@ def _rebuilt(
     treatments: Treatments | None,
     device: torch.device | str,
 ) -> Diffusion:
+    refuse_mps(device)
     diffusion = build(Recipe.from_json(values["recipe"]), treatments)
     try:
         load_tensors(diffusion.model, weights)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from course_utils.diffusion.cifar_files import CLASSES, COUNTS, download_cifar10, find_cifar10, read_cifar10
 from course_utils.diffusion.procedural import PROCEDURAL_CLASSES, draw_images
-from course_utils.diffusion.seeds import generator
+from course_utils.diffusion.seeds import generator, sent
 
 __all__ = [
     "Batches",
@@ -169,15 +169,15 @@ class Batches:
         """The order of one pass; the latest is kept, as its next batch asks for it again."""
         if self._order[0] != epoch:
             order = torch.randperm(len(self.images), generator=generator(self.seed, 0, epoch))
-            self._order = (epoch, order.to(self.images.device))
+            self._order = (epoch, sent(order, self.images.device))
         return self._order[1]
 
     def _mirrored(self, step: int) -> Tensor:
-        """Which rows of a batch are mirrored; found on the CPU, so that a GPU need not be waited for."""
+        """Which rows of a batch are mirrored; found on the CPU and sent, so that a GPU need not be waited for."""
         size = self.world_size * self.batch_size
         coins = torch.rand(size, generator=generator(self.seed, 1, step)) < 0.5
         own = coins[self.rank * self.batch_size :][: self.batch_size]
-        return own.nonzero().flatten().to(self.images.device)
+        return sent(own.nonzero().flatten(), self.images.device)
 
 
 def _downloaded(folders: Sequence[Path], download: bool) -> Path | None:

@@ -25,7 +25,7 @@ class EMA:
             raise ValueError(f"ema_decay must be at least 0 and below 1, got {decay}")
         self.decay = decay
         self.tensors = {name: _in_float32(tensor) for name, tensor in model_tensors(model).items()}
-        self._followed: tuple[nn.Module, list[Tensor], list[Tensor]] | None = None
+        self._followed: tuple[nn.Module, torch.device | None, list[Tensor], list[Tensor]] | None = None
 
     def decay_at(self, step: int) -> float:
         """How much of the average is kept at step `step`, counted from 1."""
@@ -41,13 +41,17 @@ class EMA:
                 self.tensors[clean_name(name)].copy_(buffer)
 
     def _pairs(self, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-        """Averages and the weights they follow, side by side; found once for a model, on whose device they then lie."""
-        if self._followed is None or self._followed[0] is not model:
+        """Averages and the weights they follow, side by side, on the model's device.
+
+        Found once for a model, and again where `model.to(...)` has moved it.
+        """
+        device = next((parameter.device for parameter in model.parameters()), None)
+        if self._followed is None or self._followed[0] is not model or self._followed[1] != device:
             own = model_tensors(model)
             self.tensors = {name: average.to(own[name].device) for name, average in self.tensors.items()}
             floating = [name for name, tensor in own.items() if tensor.is_floating_point()]
-            self._followed = model, [self.tensors[name] for name in floating], [own[name] for name in floating]
-        return self._followed[1:]
+            self._followed = model, device, [self.tensors[name] for name in floating], [own[name] for name in floating]
+        return self._followed[2:]
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Put saved averages in the place of the present ones. Raises `KeyError` for one that is missing."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OBJECTIVES", "Denoiser", "Prediction", "Process"]
+__all__ = ["OBJECTIVES", "Denoiser", "Prediction", "Process", "refuse_mps"]
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """(x_t, t) -> raw output, shaped like x_t; what the output means is the process's `objective`."""
@@ -97,8 +97,17 @@ class Process:
     def _alphas(self, t: Tensor) -> Tensor:
         """a_t for each image, float64 (N,), from a copy of the schedule kept on the device of `t`."""
         if t.device not in self._on_device:
+            refuse_mps(t.device)
             self._on_device[t.device] = self.alphas_cumprod.to(t.device)
         return self._on_device[t.device][t]
+
+
+def refuse_mps(device: torch.device | str) -> None:
+    """Raise `ValueError` for Apple's MPS, which has no float64: schedules and sampler state need it."""
+    if torch.device(device).type == "mps":
+        raise ValueError(
+            "device is 'mps', which has no float64, and schedules and sampler states are float64: use 'cpu'."
+        )
 
 
 def _check_schedule(alphas_cumprod: Tensor) -> None:

@@ -115,7 +115,7 @@ def sample(
     if n < 1 or batch_size < 1:
         raise ValueError(f"n and batch_size must be at least 1, got {n} and {batch_size}")
     draw = _sampler(sampler)
-    diffusion = diffusion.to(device) if device and torch.device(device) != diffusion.device else diffusion
+    diffusion = diffusion.to(device) if device and _elsewhere(torch.device(device), diffusion.device) else diffusion
     ts = timesteps(num_steps, diffusion.process.num_timesteps)
     images = []
     with evaluating(diffusion.model):
@@ -135,6 +135,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
+
+
+def _elsewhere(wanted: torch.device, lies: torch.device) -> bool:
+    """Whether a model has to move; plain `cuda` is the device that torch works on now."""
+    if wanted.type == "cuda" and wanted.index is None:  # pragma: no cover - CUDA
+        wanted = torch.device("cuda", torch.cuda.current_device())
+    return wanted != lies
 
 
 def _sampler(sampler: str | Sampler) -> Sampler:

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["ImageNoise", "generator", "mixed_seed"]
+__all__ = ["ImageNoise", "generator", "mixed_seed", "sent"]
 
 
 def mixed_seed(*words: int) -> int:
@@ -22,6 +22,16 @@ def generator(*words: int, device: torch.device | str = "cpu") -> torch.Generato
     return torch.Generator(device).manual_seed(mixed_seed(*words))
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Put a CPU tensor on `device` behind the work that is queued there.
+
+    `tensor.to("cuda")` would wait until all of that work is done; from pinned memory the copy joins the queue.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class ImageNoise:
     """Gaussian noise for images `start .. start + n - 1`, each image with a stream of its own.
 
@@ -37,4 +47,4 @@ class ImageNoise:
         if len(like) != len(self._streams):
             raise ValueError(f"noise was set up for {len(self._streams)} images, got {len(like)}")
         rows = [torch.randn(like.shape[1:], generator=stream) for stream in self._streams]
-        return torch.stack(rows).to(like.device, like.dtype)  # (n, ...)
+        return sent(torch.stack(rows), like.device).to(like.dtype)  # (n, ...)

@@ -120,7 +120,8 @@ def train(
 
     `batches(step)` gives x_0, float32 (N, C, H, W) in [-1, 1], on the device of the model. Timesteps and noise of a
     step depend on (seed, step, rank) alone, so a run that is stopped and continued with `state` sees what an
-    uninterrupted one would: the same losses, to the bit, on the same machine. `optimizer` makes an optimizer from
+    uninterrupted one would: the same losses, to the bit, on the same machine (on a GPU with
+    `torch.backends.cudnn.deterministic = True`, or its sums differ in the last digits). `optimizer` makes one from
     parameters, by default `adam()`; its memory comes from the state, its options from here. `ema_decay` is the
     state's, or 0.9995, unless given. `wrap` wraps the `LossModule`; `step_context` surrounds the forward pass;
     `region(name)` surrounds the phases data, forward, backward, optimizer and ema. `should_stop` is asked after every
@@ -128,7 +129,7 @@ def train(
     once all losses up to there are known to be finite.
 
     Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite, and `ValueError` when the
-    state belongs to another model, optimizer or seed.
+    state belongs to another model, optimizer or seed, or a batch lies on another device than the model.
     """
     state = _begun(diffusion, state, ema_decay, seed)
     module = LossModule(diffusion.model, diffusion.process, loss)
@@ -175,7 +176,8 @@ class Stepper:
         self.loss_of = loss_of
         self.clip_norm = math.inf if clip_norm is None else clip_norm
         self.region = region or (lambda name: nullcontext())
-        self.random = torch.Generator(state.diffusion.device)
+        self.device = state.diffusion.device
+        self.random = torch.Generator(self.device)
 
     def step(
         self,
@@ -186,7 +188,7 @@ class Stepper:
         """Do one step; return its loss and its gradient norm before clipping, both still on the device."""
         state, region = self.state, self.region
         with region("data"):
-            x_0 = batches(state.step)  # (N, C, H, W)
+            x_0 = self._here(batches(state.step))  # (N, C, H, W)
             t, eps = self._draw(x_0, rank)
         with region("forward"), context():
             loss = self.loss_of(x_0, t, eps)
@@ -201,6 +203,15 @@ class Stepper:
         with region("ema"):
             state.ema.update(self.model, state.step)
         return loss.detach(), norm
+
+    def _here(self, x_0: Tensor) -> Tensor:
+        """The batch, once it is known to lie with the model."""
+        if x_0.device != self.device:
+            raise ValueError(
+                f"the batch lies on {x_0.device}, the model on {self.device}: "
+                "pass Batches(..., device=diffusion.device)"
+            )
+        return x_0
 
     def _draw(self, x_0: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         """Timesteps (N,) and noise (N, C, H, W) of the coming step, a function of (seed, step, rank)."""

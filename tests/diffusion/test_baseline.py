@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.diffusion import Recipe, baseline, build, ideal_diffusion, procedural_images
+from course_utils.diffusion import (
+    Recipe,
+    baseline,
+    build,
+    ideal_diffusion,
+    load_weights,
+    procedural_images,
+    sample,
+    save_weights,
+)
 
 
 @pytest.mark.parametrize(("scale", "count"), [("gpu", 35_711_491), ("laptop", 2_610_883), ("smoke", 79_787)])
@@ -88,3 +97,21 @@ def test_wrong_names_are_named():
         baseline("smoke", beta_schedule="flat")
     with pytest.raises(ValueError, match="only a Unet can be built from a recipe"):
         build(ideal_diffusion(procedural_images(n=2).images).recipe)
+
+
+def test_a_new_model_leaves_the_random_state_of_cpu_and_gpus_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("reseeded the GPUs"))
+    before = torch.random.get_rng_state()
+    baseline("smoke", seed=5)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_apples_gpu_is_refused_in_one_sentence(tmp_path):
+    diffusion = ideal_diffusion(procedural_images(n=2).images)
+    for refused in (
+        lambda: diffusion.to("mps"),
+        lambda: sample(diffusion, 1, device="mps"),
+        lambda: load_weights(save_weights(tmp_path / "w.safetensors", baseline("smoke")), device="mps"),
+    ):
+        with pytest.raises(ValueError, match=r"'mps', which has no float64.* use 'cpu'"):
+            refused()

@@ -187,3 +187,11 @@ def test_samplers_take_the_ideal_denoiser_at_other_sizes():
     diffusion = ideal_diffusion(images, beta_schedule="cosine")
     for sampler in (ddpm, ddim):
         assert sampler(diffusion.predictor(), torch.randn(2, 1, 8, 8), timesteps(5)).shape == (2, 1, 8, 8)
+
+
+def test_the_average_follows_a_model_that_is_moved_in_place():
+    model = nn.Linear(2, 2)
+    ema = EMA(model)
+    ema.update(model, 1)
+    ema.update(model.to("meta"), 2)
+    assert {tensor.device.type for tensor in ema.tensors.values()} == {"meta"}

@@ -320,3 +320,8 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(tiny):
         with pytest.raises(ValueError, match=r"the weights do not fit this model: (final_conv.bias|extra) is"):
             load_tensors(model, wrong)
         assert_same(good, model_tensors(model))
+
+
+def test_a_batch_on_another_device_is_refused_by_name(tiny):
+    with pytest.raises(ValueError, match=r"batch lies on meta, the model on cpu: pass Batches\(..., device="):
+        train(tiny(), lambda step: torch.zeros(2, 3, 16, 16, device="meta"), num_steps=1)
