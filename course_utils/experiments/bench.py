@@ -31,6 +31,7 @@ class Rung:
     comparison: Comparison
     work: dict[str, Work]
     cores_busy: float | None
+    gpu_busy: tuple[float | None, ...] = ()
 
     def table(self) -> Table:
         """One line a variant: time, throughput, speed-up, counters, memory."""
@@ -79,6 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     size = scale(options.scale)
     path = options.out or Path("results/local") / f"bench-{size.name}.jsonl"
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.index is not None and device.type == "cuda":  # pragma: no cover - CUDA
+        torch.cuda.set_device(device)  # where the library's Trainer then works too
     images = load_images("train", folder=options.data, n=max(size.num_images, 128))
     with tempfile.TemporaryDirectory(prefix="course-bench-") as scratch:
         setting = Setting(size, images, device, Path(scratch))
@@ -94,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_bench(setting: Setting, rows: list[Row], path: Path, max_time_s: float) -> list[Record]:
     """Measure rows one after the other, print each as it is done, and append its records to `path`."""
-    print(detect(), f"\nscale {setting.scale.name}, images: {setting.images.label}\n", sep="")
+    print(detect(setting.device), f"\nscale {setting.scale.name}, images: {setting.images.label}\n", sep="")
     start, records = time.perf_counter(), []
     for row in rows:
         rung = measured(row, max_time_s)
@@ -111,13 +114,16 @@ def measured(row: Row, max_time_s: float) -> Rung:
             images = row.images_per_call
             comparison = compare(variants, rounds=row.rounds, max_time_s=max_time_s, images_per_call=images)
         work = {name: count(variant.run, per_module=False) for name, variant in variants.items()}
-    return Rung(row, comparison, work, used.cores_busy)
+    return Rung(row, comparison, work, used.cores_busy, used.gpu_busy)
 
 
 def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
     """One record a variant (img/s and counters), and one a speed-up."""
     row, comparison, made = rung.row, rung.comparison, []
-    told = manifest(batch=int(row.images_per_call), dtype="float32", step=row.step, devices=1)
+    busy = rung.gpu_busy if setting.device.type == "cuda" else None
+    told = manifest(
+        batch=int(row.images_per_call), dtype="float32", step=row.step, device=setting.device, devices=1, busy=busy
+    )
     shared = {"row": row.name, "scale": setting.scale.name, "images": setting.images.label, **row.config}
     for name, timing in comparison.timings.items():
         work = rung.work[name]

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--raw-weights", action="store_true", help="the weights as trained, instead of their running average")
     add("--ideal", action="store_true", help="no network: the closed-form denoiser, which recalls training pictures")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies, for --ideal")
-    add("--device", help="cpu, cuda, mps (default: cuda where there is one, else cpu)")
+    add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
     return made
 
 
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     images, seconds = draw(diffusion, options, device)
     save_grid(options.out, images)
-    write_card(options, diffusion, source, seconds)
+    write_card(options, diffusion, source, seconds, device)
     how = f"{options.sampler} with {options.num_steps} steps, {seconds:.1f} s"
     print(f"{options.out}: {len(images)} pictures from {source}, {how}")
     return 0
@@ -129,9 +129,10 @@ def save_grid(path: Path, images: Tensor) -> None:
         Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, format="png")
 
 
-def write_card(options: argparse.Namespace, diffusion: Diffusion, source: str, seconds: float) -> None:
+def write_card(options: argparse.Namespace, diffusion: Diffusion, source: str, seconds: float, device: str) -> None:
     """Write how the grid was made beside it, as JSON."""
     how = {name: getattr(options, name) for name in ("n", "sampler", "num_steps", "seed", "batch_size", "raw_weights")}
-    card = {**how, "source": source, "model": repr(diffusion), "seconds": round(seconds, 3), "manifest": manifest()}
+    told = {"source": source, "model": repr(diffusion), "seconds": round(seconds, 3)}
+    card = {**how, **told, "manifest": manifest(device=device)}
     with replacing(options.out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(card, indent=1) + "\n")

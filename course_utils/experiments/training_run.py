@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     add("--keep", type=int, default=3, metavar="N", help="checkpoints to keep")
     add("--log-every", type=int, default=10, metavar="N", help="steps between readings of the loss")
     add("--heldout", type=int, default=HELDOUT_IMAGES, metavar="N", help="test images for the held-out loss; 0: none")
-    add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one, else cpu)")
+    add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
     return made
 
 
@@ -128,7 +128,7 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
     log = TrainingLog(folder / "log.jsonl", step=start)
     if start == 0:
         log.write("data", {"images": images.label, "count": len(images)})
-    log.write("start", {"step": start, "options": described(options), "manifest": manifest()})
+    log.write("start", {"step": start, "options": described(options), "manifest": manifest(device=device)})
     batches = Batches(images, options.batch_size or size.batch_size, seed=options.seed, device=device)
 
     def keep(reached: TrainState) -> None:

@@ -26,9 +26,11 @@ class GpuState:
 
 
 def gpus(nvml: Any = None) -> list[Any]:
-    """NVML handles of the GPUs visible to this process, in CUDA's order; empty without a driver.
+    """NVML handles of the GPUs visible to this process, in the order of `CUDA_VISIBLE_DEVICES`; empty without a driver.
 
-    `nvml` stands in for pynvml in tests.
+    A GPU that the driver does not find under its name there (CUDA also takes shortened names) gets None. The driver
+    counts by slot, CUDA by speed unless `CUDA_DEVICE_ORDER=PCI_BUS_ID`: set it on a machine with unlike GPUs. `nvml`
+    stands in for pynvml in tests.
     """
     nvml = nvml or _pynvml()
     if nvml is None:
@@ -45,7 +47,7 @@ def gpus(nvml: Any = None) -> list[Any]:
 
 
 def gpu_states(handles: list[Any], nvml: Any = None) -> list[GpuState]:
-    """Look at every GPU of `handles` once."""
+    """Look at every GPU of `handles` once; a slice of one (MIG) tells its memory, but not how busy it is."""
     nvml = nvml or _pynvml()
     return [_state(nvml, handle) for handle in handles]
 
@@ -59,7 +61,10 @@ def _pynvml() -> Any:
 
 
 def _handle(nvml: Any, name: str) -> Any:
-    return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+    try:
+        return nvml.nvmlDeviceGetHandleByIndex(int(name)) if name.isdigit() else nvml.nvmlDeviceGetHandleByUUID(name)
+    except nvml.NVMLError:
+        return None
 
 
 def _state(nvml: Any, handle: Any) -> GpuState:
@@ -69,6 +74,9 @@ def _state(nvml: Any, handle: Any) -> GpuState:
         except nvml.NVMLError:  # not supported on this card, or not allowed
             return None
 
+    driver = _text(nvml.nvmlSystemGetDriverVersion())
+    if handle is None:
+        return GpuState("unknown", None, None, None, None, driver)
     busy = ask(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     power = ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
     return GpuState(
@@ -77,7 +85,7 @@ def _state(nvml: Any, handle: Any) -> GpuState:
         power_w=None if power is None else power / 1000,
         memory_bytes=ask(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used),
         clock_mhz=ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
-        driver=_text(nvml.nvmlSystemGetDriverVersion()),
+        driver=driver,
     )
 
 

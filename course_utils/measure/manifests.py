@@ -30,6 +30,7 @@ def manifest(
     batch: int | None = None,
     dtype: str | None = None,
     step: str | None = None,
+    device: torch.device | str | None = None,
     workers: int | None = None,
     devices: int | None = None,
     busy: Sequence[float | None] | None = None,
@@ -37,13 +38,16 @@ def manifest(
 ) -> dict[str, Any]:
     """Describe this process and machine as plain JSON values.
 
-    What only the caller knows is given: `seed`, `batch`, `dtype`, what one `step` is, loader `workers`, `devices`
-    requested and how `busy` each was (0 to 1, see `utilization`), `marks` of the timing (by default: who watches now).
+    What only the caller knows is given: `seed`, `batch`, `dtype`, what one `step` is, the `device` that worked (by
+    default the GPU where CUDA works), loader `workers`, `devices` requested and how `busy` each was (0 to 1, see
+    `utilization`), `marks` of the timing (by default: who watches now).
     """
+    kind = torch.device(device).type if device is not None else "cuda" if torch.cuda.is_available() else "cpu"
     given = {"seed": seed, "batch": batch, "dtype": dtype, "step": step, "workers": workers, "devices": devices}
     return {
         "method_version": METHOD_VERSION,
-        "device": _device(),
+        "device": _device(device) if kind == "cuda" else _processor(),
+        "fp32_precision": _fp32_precision() if kind == "cuda" else None,
         "cores_granted": cores_granted(),
         "threads": torch.get_num_threads(),
         "versions": _versions(),
@@ -59,14 +63,27 @@ def _watching() -> list[str]:
     return [*profilers(), *marks()]
 
 
-def _device() -> dict[str, Any]:
-    """Name, clock in MHz and driver of the GPU where CUDA works, of the processor otherwise."""
-    if torch.cuda.is_available():  # pragma: no cover - CUDA
-        states = gpu_states(gpus())
-        told = {"clock_mhz": states[0].clock_mhz, "driver": states[0].driver} if states else {}
-        return {"name": torch.cuda.get_device_name(), "type": "cuda", "count": torch.cuda.device_count(), **told}
+def _device(device: torch.device | str | None) -> dict[str, Any]:  # pragma: no cover - CUDA
+    """Name, clock in MHz and driver of a GPU."""
+    index = torch.device(device or "cuda").index
+    index = torch.cuda.current_device() if index is None else index
+    states = gpu_states(gpus())
+    told = {"clock_mhz": states[index].clock_mhz, "driver": states[index].driver} if index < len(states) else {}
+    return {"name": torch.cuda.get_device_name(index), "type": "cuda", "count": torch.cuda.device_count(), **told}
+
+
+def _processor() -> dict[str, Any]:
+    """Name and clock in MHz of the processor."""
     frequency = psutil.cpu_freq()
     return {"name": _cpu_name(), "type": "cpu", "clock_mhz": round(frequency.current) if frequency else None}
+
+
+def _fp32_precision() -> dict[str, str]:  # pragma: no cover - CUDA
+    """In what a GPU multiplies float32: torch lets convolutions use TF32 unless told otherwise, products not."""
+    return {
+        "conv": torch.backends.cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        "matmul": torch.backends.cuda.matmul.fp32_precision,
+    }
 
 
 def _cpu_name() -> str:

@@ -102,6 +102,7 @@ def _rows(profiler: Any) -> tuple[TraceRow, ...]:
     rows = [
         TraceRow(event.key, event.count, event.self_cpu_time_total / 1e6, event.self_device_time_total / 1e6)
         for event in profiler.key_averages()
-        if not event.key.startswith("step ")
+        if event.device_type.name == "CPU"  # a GPU's kernels come again, as rows of their own
+        and not event.key.startswith("step ")
     ]
     return tuple(sorted(rows, key=lambda row: -(row.cpu_s + row.device_s)))

@@ -55,6 +55,7 @@ class Utilization(Tabular):
 def utilization(*, interval_s: float = 0.05, nvml: Any = None) -> Iterator[Utilization]:
     """Watch the cores and GPUs during a `with` block; looks at the GPUs every `interval_s` seconds from a thread.
 
+    The driver tells each GPU's share of its last second or so, whoever used it: a block should last several seconds.
     `nvml` stands in for pynvml in tests.
     """
     seen = Utilization(cores_granted())

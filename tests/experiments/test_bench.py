@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from accelerate.state import PartialState
 
-from course_utils.diffusion import baseline, load_images
+from course_utils.diffusion import baseline, load_images, scale
 from course_utils.experiments import bench
+from course_utils.experiments.rows import Setting
+from course_utils.experiments.rows.data_loading import write_pngs
+from course_utils.experiments.rows.training_step import trainer_step
 from course_utils.measure import count, load
 
 
@@ -51,3 +55,16 @@ def test_the_ladder_is_measured_and_recorded(capsys, tmp_path):
         assert made.low <= made.value <= made.high
         assert made.manifest["batch"] == made.config["batch"] or made.config["row"] == "data loading"
         assert made.config["images"] == label
+
+
+def test_the_trainer_works_where_it_was_told_and_not_on_the_accelerator_it_finds(monkeypatch, tmp_path):
+    monkeypatch.setattr(PartialState, "default_device", torch.device("meta"))
+    images = load_images(n=128)
+    setting = Setting(scale("smoke"), images, torch.device("cpu"), tmp_path)
+    folder = write_pngs(images, tmp_path / "png", 128)
+    trainer_step(setting, folder, 16)()
+    monkeypatch.setattr("course_utils.diffusion.Diffusion.to", lambda self, device: self)
+    monkeypatch.setattr(PartialState, "default_device", torch.device("cpu"))
+    elsewhere = Setting(scale("smoke"), images, torch.device("cuda"), tmp_path)
+    with pytest.raises(RuntimeError, match="the Trainer works on cpu, wanted cuda"):
+        trainer_step(elsewhere, folder, 16)

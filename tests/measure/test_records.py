@@ -201,3 +201,13 @@ def test_marks_name_a_profiler_that_is_on():
 
     with torch.autograd.profiler.profile(use_kineto=False):
         assert "torch.profiler" in manifest()["marks"]
+
+
+def test_a_run_on_the_cpu_says_so_where_there_is_a_gpu(monkeypatch):
+    monkeypatch.setattr("course_utils.measure.manifests._device", lambda device: {"name": "a GPU", "type": "cuda"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert manifest()["device"]["type"] == manifest(device="cuda:1")["device"]["type"] == "cuda"
+    told = manifest(device="cpu")
+    assert told["device"]["type"] == "cpu"
+    assert told["fp32_precision"] is None
+    assert set(manifest()["fp32_precision"]) == {"conv", "matmul"}

@@ -2,13 +2,15 @@
 
 import gzip
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 
 from course_utils.measure import tracing
-from course_utils.measure.tracing import trace
+from course_utils.measure.tracing import _rows, trace
 
 
 @pytest.fixture
@@ -60,3 +62,22 @@ def test_errors(model, tmp_path):
         trace(model, torch.ones(2, 4), path=tmp_path / "run.json", steps=0)
     with torch.profiler.profile(), pytest.raises(RuntimeError, match="trace refuses"):
         trace(model, torch.ones(2, 4), path=tmp_path / "run.json")
+
+
+def test_a_gpus_kernels_are_not_listed_beside_the_operators_that_launch_them():
+    def event(key, device_type, cpu_us, device_us):
+        return SimpleNamespace(
+            key=key, count=2, device_type=device_type, self_cpu_time_total=cpu_us, self_device_time_total=device_us
+        )
+
+    events = [
+        event("aten::mm", DeviceType.CPU, 10.0, 300.0),
+        event("sm90_gemm_kernel", DeviceType.CUDA, 0.0, 300.0),
+        event("step 0", DeviceType.CUDA, 0.0, 400.0),
+        event("cudaLaunchKernel", DeviceType.CPU, 40.0, 0.0),
+    ]
+    rows = _rows(SimpleNamespace(key_averages=lambda: events))
+    assert [(row.name, row.cpu_s, row.device_s) for row in rows] == [
+        ("aten::mm", pytest.approx(10e-6), pytest.approx(300e-6)),
+        ("cudaLaunchKernel", pytest.approx(40e-6), 0.0),
+    ]

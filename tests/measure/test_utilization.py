@@ -83,7 +83,9 @@ class FakeNvml:
         return index
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
-        return {"GPU-b": 1}[uuid]
+        if uuid != "GPU-b":
+            raise self.NVMLError
+        return 1
 
     def nvmlDeviceGetUtilizationRates(self, handle):
         self.looks += 1
@@ -122,7 +124,8 @@ def test_gpus_are_sampled_one_by_one(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("visible", "handles"), [(None, [0, 1]), ("1,0", [1, 0]), ("GPU-b", [1]), ("", []), ("-1", [])]
+    ("visible", "handles"),
+    [(None, [0, 1]), ("1,0", [1, 0]), ("GPU-b", [1]), ("GPU-,1", [None, 1]), ("", []), ("-1", [])],
 )
 def test_only_visible_gpus_are_watched_in_cudas_order(monkeypatch, visible, handles):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -135,6 +138,8 @@ def test_what_a_driver_does_not_tell_is_none():
     full, poor = gpu_states([0, 1], FakeNvml())
     assert (full.name, full.busy, full.power_w, full.clock_mhz, full.driver) == ("Card", 0.8, 250.0, 1980, "580.1")
     assert (poor.power_w, poor.clock_mhz) == (None, None)
+    (lost,) = gpu_states([None], FakeNvml())
+    assert (lost.name, lost.busy, lost.memory_bytes, lost.driver) == ("unknown", None, None, "580.1")
 
 
 def test_no_driver_means_no_gpus():

@@ -26,10 +26,11 @@ DEFAULT_BATCH = 16  # the Trainer's own default, and the least that it accepts
 
 def trainer_step(setting: Setting, folder: Path, batch: int) -> Callable[[], None]:
     """One step of the library's `Trainer` at a time, with its bar written to nowhere."""
-    from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState, PartialState
     from denoising_diffusion_pytorch import Trainer
 
     AcceleratorState._reset_state(reset_partial_state=True)  # one a process, or the second Trainer fails
+    PartialState(cpu=setting.device.type == "cpu")  # or the Trainer takes whatever accelerator it finds
     trainer = Trainer(
         baseline(setting.scale).to(setting.device).as_library(),
         folder,
@@ -39,6 +40,11 @@ def trainer_step(setting: Setting, folder: Path, batch: int) -> Callable[[], Non
         results_folder=str(setting.scratch / "trainer"),
         calculate_fid=False,
     )
+
+    if trainer.device.type != setting.device.type:
+        raise RuntimeError(
+            f"the Trainer works on {trainer.device}, wanted {setting.device}: leave its row out by --only"
+        )
 
     def step() -> None:
         trainer.train_num_steps = trainer.step + 1
