@@ -18,7 +18,6 @@ _HOME = {
     "predict": "predictions",
     "reveal": "predictions",
     "color": "style",
-    "style": "style",
 }
 
 __all__ = sorted(_HOME)
