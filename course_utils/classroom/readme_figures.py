@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from course_utils.classroom.images import film_strip
 from course_utils.classroom.roofline import plot_roofline
 from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
+from course_utils.diffusion.atomic import replacing
 from course_utils.measure import calibrate, load, manifest, profile
 from course_utils.measure.records import Record
 from course_utils.measure.tables import si_text
@@ -70,9 +71,10 @@ def ladder(records: list[Record]) -> str:
 
 def save(figure: Figure, name: str) -> None:
     """Write a figure and what it was made on."""
-    REFERENCE.mkdir(parents=True, exist_ok=True)
-    figure.savefig(REFERENCE / f"{name}.png", metadata={"Software": None})
-    (REFERENCE / f"{name}.json").write_text(json.dumps(manifest(), indent=1) + "\n")
+    with replacing(REFERENCE / f"{name}.png") as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    with replacing(REFERENCE / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(manifest(), indent=1) + "\n")
     print(REFERENCE / f"{name}.png")
 
 
@@ -82,7 +84,8 @@ def main(argv: list[str]) -> int:
         readme = Path("README.md")
         text = readme.read_text()
         start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
-        readme.write_text(f"{text[:start]}\n{ladder(load(argv[0]))}\n{text[end:]}")
+        with replacing(readme) as temporary:
+            temporary.write_text(f"{text[:start]}\n{ladder(load(argv[0]))}\n{text[end:]}")
         print("README.md: ladder")
         return 0
     save(first_picture(), "first_picture")
