@@ -208,7 +208,7 @@ print(f"no elementwise traffic at all:   {work.bytes_moved / work.fused_bytes:.1
 # The addition has little but bytes, so half the bytes should bring it close to 2. If yours gained less, something else than memory took part: one core that cannot saturate the memory, the conversion to bf16 and back on a CPU without units for it, or a cache larger than the tensors.
 # The network gains less than the addition, as far as its blocks sit right of the ridge: they need faster *arithmetic*, which half precision also brings where the hardware has units for it. Keep your numbers: the lesson on half precision will ask for them.
 #
-# Where a block lies far below both roofs, neither explains it. Candidates are kernels too small to fill the machine, the launch of each kernel, and layouts that make memory walk in small steps. The profile of notebook 03 tells them apart.
+# Where a block lies far below both roofs, neither explains it. Candidates are kernels too small to fill the machine, the launch of each kernel, and layouts that make memory walk in small steps. The tools of notebook 03 help to tell them apart.
 
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
