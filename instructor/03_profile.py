@@ -51,6 +51,7 @@ guess
 # The coarsest split is by phase. `region("name")` marks a stretch of code for every tool at once: for the GPU vendor's timeline (nvtx), for torch's profiler, and for a small timer of the kit that collects the totals. The training loop takes `region` as an argument and puts it around its five phases; in your own code you would write `with region("data"):` around two lines.
 
 # %% id="measure"
+train(diffusion, batches, num_steps=1)  # the first step is an event of its own, above all on a GPU
 with collect_regions() as phases:
     train(diffusion, batches, num_steps=4, region=region)
 phases
