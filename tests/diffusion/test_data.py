@@ -24,6 +24,7 @@ from course_utils.diffusion import (
     to_uint8,
 )
 from course_utils.diffusion.cifar_files import CLASSES, download_cifar10, find_cifar10, read_cifar10
+from course_utils.diffusion.seeds import sent
 
 COUNTS = {"train": 50, "test": 20}
 
@@ -399,6 +400,23 @@ def test_ranks_share_what_one_process_would_see():
     parts = [Batches(images, 4, seed=5, rank=rank, world_size=2) for rank in (0, 1)]
     for step in range(9):
         assert torch.equal(torch.cat([part(step) for part in parts]), whole(step))
+
+
+def test_what_goes_to_a_gpu_joins_its_queue():
+    class Rows:
+        """A tensor that notes how it is copied."""
+
+        pinned = False
+
+        def pin_memory(self):
+            self.pinned = True
+            return self
+
+        def to(self, device, non_blocking=False):
+            return device.type, self.pinned, non_blocking
+
+    assert sent(Rows(), torch.device("cuda", 0)) == ("cuda", True, True)
+    assert sent(Rows(), torch.device("cpu")) == ("cpu", False, False)
 
 
 def test_wrong_batches_are_refused():
