@@ -7,11 +7,17 @@ import torch
 from torch import nn
 
 from course_utils.diffusion import (
+    EMA,
+    Batches,
     LossModule,
     NotFiniteError,
+    Stepper,
+    TrainState,
     adam,
+    baseline,
     denoising_loss,
     load_checkpoint,
+    procedural_images,
     sample,
     save_checkpoint,
     train,
@@ -325,3 +331,19 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(tiny):
 def test_a_batch_on_another_device_is_refused_by_name(tiny):
     with pytest.raises(ValueError, match=r"batch lies on meta, the model on cpu: pass Batches\(..., device="):
         train(tiny(), lambda step: torch.zeros(2, 3, 16, 16, device="meta"), num_steps=1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_training_step_never_waits_for_the_gpu():  # pragma: no cover - CUDA
+    diffusion = baseline("smoke").to("cuda")
+    batches = Batches(procedural_images(n=64), 8, device="cuda")
+    state = TrainState(diffusion, EMA(diffusion.model))
+    stepper = Stepper(state, adam(), LossModule(diffusion.model, diffusion.process, denoising_loss))
+    for _ in range(2):  # the schedule and the order of the images are sent once
+        stepper.step(batches)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            stepper.step(batches)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
