@@ -205,8 +205,8 @@ show_images(drawn, f"{state.images_seen:,} pictures seen ({images.label})")
 # The training loss jumps because every step draws its own $t$: guessing the noise is hard when there is little of it, easy when there is hardly anything else. To compare two models, ask them the same questions: fixed pictures, fixed $t$, fixed noise. That is the **held-out loss**. The ± is the standard error over the pictures. Most of it comes from the spread of $t$, which both models share, so their difference is surer than the two ± suggest.
 
 # %% id="heldout"
-fresh = heldout_loss(baseline().to(device), test_images.images, n=size.grid, seed=0)
-trained = heldout_loss(state.averaged(), test_images.images, n=size.grid, seed=0)
+fresh = heldout_loss(baseline().to(device), test_images.images, n=64, seed=0)
+trained = heldout_loss(state.averaged(), test_images.images, n=64, seed=0)
 print("before training:", fresh)
 print("after training: ", trained)
 
