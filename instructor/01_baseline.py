@@ -16,7 +16,7 @@
 import torch
 
 from course_utils.classroom import check, film_strip, live_training, plot_losses, predict, show_images
-from course_utils.diffusion import Batches, baseline, heldout_loss, load_checkpoint, load_images, sample
+from course_utils.diffusion import Batches, adam, baseline, heldout_loss, load_checkpoint, load_images, sample
 from course_utils.diffusion import save_checkpoint, scale, to_float, train
 from course_utils.measure import measure
 
@@ -165,7 +165,7 @@ for step_index in range(3):
 # %% id="train-first-half"
 half = size.train_steps // 2
 live = live_training(f"Baseline, {images.label}", size.train_steps)
-state = train(diffusion, batches, num_steps=half, on_step=live, seed=0, log_every=2)
+state = train(diffusion, batches, num_steps=half, optimizer=adam(5e-4), on_step=live, log_every=2)
 
 # %% id="stop"
 checkpoint = save_checkpoint("checkpoints", state)
@@ -175,7 +175,8 @@ print(f"stopped at step {half}, saved as {checkpoint}")
 # %% id="resume"
 state = load_checkpoint(checkpoint, device=device)
 print(f"resumed at step {state.step}")
-state = train(state.diffusion, batches, num_steps=size.train_steps, state=state, on_step=live, seed=0, log_every=2)
+onwards = {"state": state, "optimizer": adam(5e-4), "on_step": live, "log_every": 2}
+state = train(state.diffusion, batches, num_steps=size.train_steps, **onwards)
 
 # %% [markdown] id="exact-words"
 # Is a resumed run the *same* run? Claims of that kind are easy to test: four steps in one go, and two steps, a save, a load, and two more. The difference of every weight has to be zero, not small.
@@ -193,7 +194,7 @@ print("largest difference of any weight:", max((a - b).abs().max().item() for a,
 # %% [markdown] id="draw-words"
 # ### What has it learned?
 #
-# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: on a laptop still coloured noise, but smoother than the noise it came from, with colours that hang together in patches.
+# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: on a laptop no objects yet, but no noise either: soft patches of colour that belong together, as in a photograph far out of focus.
 
 # %% id="draw"
 drawn = sample(state.averaged(), size.grid, num_steps=size.num_steps, seed=0)

@@ -28,7 +28,7 @@ class Scale:
 
 SCALES = {
     "smoke": Scale("smoke", 8, (1, 2), batch_size=8, num_images=64, train_steps=6, num_steps=4, grid=4),
-    "laptop": Scale("laptop", 32, (1, 2, 4), batch_size=16, num_images=5_000, train_steps=200, num_steps=20, grid=16),
+    "laptop": Scale("laptop", 32, (1, 2, 4), batch_size=16, num_images=5_000, train_steps=400, num_steps=20, grid=16),
     "gpu": Scale("gpu", 64, (1, 2, 4, 8), batch_size=128, num_images=50_000, train_steps=2_000, num_steps=50, grid=64),
 }
 
