@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,12 @@ from course_utils.measure.observers import refuse_profilers
 from course_utils.measure.synchronize import device_synchronizer
 from course_utils.measure.tables import Table, Tabular, seconds_text, si_text
 from course_utils.measure.timing import Stopwatch
+from course_utils.measure.utilization import utilization
 
 __all__ = ["Ceilings", "calibrate"]
 
 METHOD_VERSION = 2  # raise it whenever the same device would get other ceilings
+UNDISTURBED = 0.85  # of the threads' time; a quiet machine gives 0.94 and more, one busy neighbour on two cores 0.6
 HOPELESS = 1 / 8  # of the best rate so far: a dtype slower than that is not tried on larger matrices
 _TORCH_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MIB = 2**20
@@ -41,7 +43,8 @@ _MIB = 2**20
 class Ceilings(Tabular):
     """Measured ceilings of one device: FLOP/s by dtype name, bytes/s of memory and of cache, seconds a launch.
 
-    `reached_by` says by dtype whether a matrix product or a convolution came highest.
+    `reached_by` says by dtype whether a matrix product or a convolution came highest; `granted` is the share of the
+    threads' time that this process really got on a CPU.
 
     Bytes are counted as `count` does (a copy reads once and writes once). `rough` marks the quick smoke measurement.
     What fits into a GPU's cache takes hardly longer than its launch, so there the cache's figure is a lower bound.
@@ -54,6 +57,12 @@ class Ceilings(Tabular):
     launch_s: float
     rough: bool = False
     reached_by: dict[str, str] = field(default_factory=dict)
+    granted: float = 1.0
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs took the cores meanwhile, so that the device can do more than was measured."""
+        return self.granted < UNDISTURBED
 
     def ridge(self, dtype: str = "fp32") -> float:
         """Intensity in FLOP/byte above which arithmetic, not memory, is the limit. ValueError for an unknown dtype."""
@@ -75,6 +84,8 @@ class Ceilings(Tabular):
         rows.append(("kernel launch", seconds_text(self.launch_s), None, None))
         ridges = ", ".join(f"{dtype} {self.ridge(dtype):.1f}" for dtype in self.flop_per_s)
         note = f"ridge in FLOP/byte: {ridges}; datasheet: {self.device.datasheet_text}"
+        if self.disturbed:
+            note += f"\nother programs took {1 - self.granted:.0%} of the time: too low, and not kept for next time"
         title = f"{self.device.name}, {self.device.threads} threads{', rough' if self.rough else ''}"
         return Table(("ceiling", "measured", "datasheet", "reached"), rows, title=title, note=note)
 
@@ -84,7 +95,8 @@ def calibrate(device: Device | torch.device | str | None = None, *, refresh: boo
 
     They are kept as JSON per device, thread count and torch version under `COURSE_CACHE` or
     `~/.cache/diffusion-course`; `refresh` measures again. Takes some 10 s, with `COURSE_SCALE=smoke` a second for a
-    rough answer that is kept apart. Raises RuntimeError under a profiler.
+    rough answer that is kept apart. What was measured beside other busy programs says so (`.disturbed`) and is not
+    kept. Raises RuntimeError under a profiler.
     """
     found = device if isinstance(device, Device) else detect(device)
     place = torch.device(found.kind if device is None or isinstance(device, Device) else device)
@@ -93,8 +105,12 @@ def calibrate(device: Device | torch.device | str | None = None, *, refresh: boo
     if not refresh and (kept := _load(path, found, rough)) is not None:
         return kept
     refuse_profilers("calibrate")
-    ceilings = _measured(found, place, rough)
-    _save(path, ceilings)
+    with utilization() as used:
+        ceilings = _measured(found, place, rough)
+    if found.kind == "cpu" and not rough:
+        ceilings = replace(ceilings, granted=used.cpu_s / used.wall_s / min(found.threads, found.cores))
+    if not ceilings.disturbed:
+        _save(path, ceilings)
     return ceilings
 
 

@@ -159,3 +159,30 @@ def test_working_sets_fit_or_do_not():
 def test_profilers_are_refused(smoke):
     with torch.profiler.profile(), pytest.raises(RuntimeError, match="calibrate refuses"):
         calibrate("cpu", refresh=True)
+
+
+def test_what_was_measured_beside_busy_programs_says_so_and_is_not_kept(tmp_path, monkeypatch):
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    monkeypatch.delenv("COURSE_SCALE", raising=False)
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(
+        module, "_measured", lambda found, place, rough: Ceilings(found, {"fp32": 1e9}, 1e9, 1e9, 1e-6, rough)
+    )
+    share = 0.0
+
+    @contextmanager
+    def utilization():
+        device = detect("cpu")
+        yield SimpleNamespace(wall_s=10.0, cpu_s=10.0 * share * min(device.threads, device.cores))
+
+    monkeypatch.setattr(module, "utilization", utilization)
+    share = 0.6
+    disturbed = calibrate("cpu")
+    assert disturbed.disturbed
+    assert "other programs took 40% of the time" in str(disturbed)
+    assert not list(tmp_path.iterdir())
+    share = 0.95
+    assert not calibrate("cpu").disturbed
+    assert len(list(tmp_path.iterdir())) == 1
