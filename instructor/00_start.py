@@ -118,6 +118,8 @@ print(f"{size.grid} pictures a call: {batch_call.per_second(size.grid):8.1f} img
 # | **More devices** 20–23 | a cluster, data parallelism, scaling, one GPU against another |
 # | later | faster samplers, distillation, parallel sampling, stage-wise decoders, adapters, int8 |
 # | **All together** 90 | your own staircase of speed against quality |
+#
+# Parts that have no notebook beside this one yet are still to come.
 
 # %% [markdown] id="build-words" section="Build"
 # ## Build

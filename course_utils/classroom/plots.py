@@ -35,7 +35,8 @@ def draw_losses(ax: Axes, curves: Mapping[str, tuple[Sequence[float], Sequence[f
     """Loss curves on an axis: raw faint and smoothed bold; points where there are few."""
     for name, (where, losses) in curves.items():
         if len(losses) <= 20:
-            ax.plot(where, losses, marker="o", color=color(name), label=name)
+            joined = "-" if len(losses) > 3 else "none"  # a line between two points would claim what was not measured
+            ax.plot(where, losses, marker="o", linestyle=joined, color=color(name), label=name)
             continue
         ax.plot(where, losses, color=color(name), alpha=0.25, linewidth=1)
         ax.plot(where, smooth(losses, max(5, len(losses) // 20)), color=color(name), label=name)
