@@ -19,6 +19,7 @@
 import torch
 
 from course_utils.classroom import check, film_strip, predict, show_images
+from course_utils.classroom.doctor import diagnose, table
 from course_utils.diffusion import baseline, ddim, ddpm, ideal_diffusion, load_images, scale, timesteps
 from course_utils.measure import detect, measure
 
@@ -27,6 +28,12 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 images = load_images("train", n=size.num_images)
 print(f"{images.label}: {len(images)} pictures, scale {size.name!r}")
 detect(device)
+
+# %% [markdown] id="doctor-words"
+# Can this machine run the course, and in full? The doctor's table says so; a row that is not *ok* names its own remedy.
+
+# %% id="doctor"
+print(table(diagnose()))
 
 # %% [markdown] id="first-words"
 # Now watch. We start from pure noise and take fifty small steps. The top row is where the sampler stands; the bottom row is the picture it believes in at that moment.
@@ -203,4 +210,4 @@ guess.reveal(sampling.median_s * 1000 / few)
 # | you, just now | the scale printed above | your own number |
 # | recorded elsewhere | see `results/reference/` | shown there with the machine it came from |
 #
-# *Go further.* Run `python -m course_utils doctor` in a terminal and read each row. Then, if your scale is laptop, change `baseline()` to `baseline("gpu")` above: that network has fourteen times as many parameters and about four times the FLOP. Which of the two does the clock follow?
+# *Go further.* If your scale is laptop, change `baseline()` to `baseline("gpu")` above: that network has fourteen times as many parameters and about four times the FLOP. Which of the two does the clock follow?

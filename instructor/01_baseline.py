@@ -160,14 +160,16 @@ for step_index in range(3):
 # ### Train the baseline
 #
 # `train` is the same loop with what a long run needs: a running average of the weights (EMA), which usually draws better than the weights themselves, gradient clipping, seeds, and no waiting for the device at each step.
-# We train in two halves with a full stop between them. On a laptop this takes some minutes.
+# We train in two halves with a full stop between them, and draw eight pictures before, between and after. On a laptop this takes some minutes.
 
 # %% id="train-first-half"
-half = size.train_steps // 2
+half, drawing = size.train_steps // 2, {"num_steps": size.num_steps, "seed": 0}
+untrained = sample(diffusion, 8, **drawing)
 live = live_training(f"Baseline, {images.label}", size.train_steps)
 state = train(diffusion, batches, num_steps=half, optimizer=adam(5e-4), on_step=live, log_every=2)
 
 # %% id="stop"
+halfway = sample(state.averaged(), 8, **drawing)
 checkpoint = save_checkpoint("checkpoints", state)
 del state
 print(f"stopped at step {half}, saved as {checkpoint}")
@@ -185,8 +187,8 @@ state = train(state.diffusion, batches, num_steps=size.train_steps, **onwards)
 # %% id="exact"
 few = Batches(images, 8, seed=0)
 straight = train(baseline("smoke"), few, num_steps=4, seed=1)
-halfway = train(baseline("smoke"), few, num_steps=2, seed=1)
-again = load_checkpoint(save_checkpoint("checkpoints-exact", halfway))
+part = train(baseline("smoke"), few, num_steps=2, seed=1)
+again = load_checkpoint(save_checkpoint("checkpoints-exact", part))
 again = train(again.diffusion, few, num_steps=4, state=again, seed=1)
 pairs = zip(straight.diffusion.model.parameters(), again.diffusion.model.parameters(), strict=True)
 print("largest difference of any weight:", max((a - b).abs().max().item() for a, b in pairs))
@@ -194,11 +196,12 @@ print("largest difference of any weight:", max((a - b).abs().max().item() for a,
 # %% [markdown] id="draw-words"
 # ### What has it learned?
 #
-# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. Look at it as it is: on a laptop no objects yet, but no noise either: soft patches of colour that belong together, as in a photograph far out of focus.
+# On a laptop it has seen a few thousand pictures by now, less than a ten-thousandth of a proper run. Colours and large blobs come first, edges later, dogs last. The three rows start from the same noise, so you can follow each picture down its column. Look at it as it is: on a laptop no objects yet, but no noise either: soft patches of colour that belong together, as in a photograph far out of focus.
 
 # %% id="draw"
-drawn = sample(state.averaged(), size.grid, num_steps=size.num_steps, seed=0)
-show_images(drawn, f"{state.images_seen:,} pictures seen ({images.label})")
+now = sample(state.averaged(), 8, **drawing)
+rows = torch.cat([untrained, halfway, now])
+show_images(rows, f"From the same noise: untrained, halfway, {state.images_seen:,} pictures seen ({images.label})")
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
