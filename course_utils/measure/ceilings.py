@@ -39,7 +39,7 @@ _TORCH_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfl
 _MIB = 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ceilings(Tabular):
     """Measured ceilings of one device: FLOP/s by dtype name, bytes/s of memory and of cache, seconds a launch.
 

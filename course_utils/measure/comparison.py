@@ -42,7 +42,7 @@ class Variant:
     output: Callable[..., object] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
     """Times of all variants over the same `rounds`, each against `baseline`.
 

@@ -28,7 +28,7 @@ _FAST_FLAGS = {  # CPU flags, of which any one makes a type fast
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Device(Tabular):
     """One device as this process may use it.
 

@@ -58,8 +58,6 @@ class LineProfile(Tabular):
         note = f"{seconds_text(self.total_s)} in all, slowed by the profiler; a line includes what it calls"
         return Table(("function", "line", "hits", "time", "share", "source"), rows, note=note)
 
-    __repr__ = Tabular.__str__
-
 
 def line_profile(
     fn: Callable[..., Any], *args: Any, functions: Sequence[Callable[..., Any]] | None = None, **kwargs: Any
@@ -109,8 +107,6 @@ class ProfilerOverhead(Tabular):
         ]
         note = f"medians of {self.rounds} interleaved rounds, 95 % bootstrap intervals of paired ratios"
         return Table(("profiler", "time", "slower by", "start and stop"), rows, note=note)
-
-    __repr__ = Tabular.__str__
 
 
 def profiler_overhead(

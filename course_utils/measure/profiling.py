@@ -104,8 +104,6 @@ class Profile(Tabular):
         columns = ("block", "kind", "forward", "backward", "share", "FLOP", "bytes", "FLOP/byte", "FLOP/s")
         return Table(columns, [_cells(row) for row in shown.rows], note=self._note(hidden))
 
-    __repr__ = Tabular.__str__
-
     def _note(self, hidden: int) -> str:
         blocks_text, whole_text = seconds_text(self.blocks_s), seconds_text(self.whole_s)
         more = f"{hidden} more blocks; " if hidden else ""

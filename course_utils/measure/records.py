@@ -24,7 +24,7 @@ __all__ = ["Record", "incompatible", "load", "record", "same_under_two_names"]
 IDLE = 0.10  # a requested device that was busy for less than this share of the time did not take part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Record(Tabular):
     """One measured number: `name` is what was measured under `config`, `low` to `high` its interval, `n` its samples.
 

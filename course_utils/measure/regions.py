@@ -174,7 +174,7 @@ def collect_regions(
         _collectors.remove(times)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RegionOverhead(Tabular):
     """What an empty region costs, `idle` where nobody listens and `collecting` within `collect_regions`."""
 

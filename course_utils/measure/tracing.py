@@ -50,8 +50,6 @@ class Trace(Tabular):
         note = f"{self.steps} steps in {self.path} ({size}); open it at ui.perfetto.dev"
         return Table(("operator", "calls", "own CPU time", "own device time"), rows, note=note)
 
-    __repr__ = Tabular.__str__
-
 
 def trace(
     fn: Callable[..., Any],

@@ -19,7 +19,7 @@ from course_utils.measure.tables import Table, Tabular, bytes_text, seconds_text
 __all__ = ["Utilization", "cpu_seconds", "utilization"]
 
 
-@dataclass
+@dataclass(repr=False)
 class Utilization(Tabular):
     """How busy the hardware was over `wall_s` seconds; filled in when the `with` block ends.
 

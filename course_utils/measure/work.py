@@ -73,8 +73,6 @@ class Work(Tabular):
         listed = ", ".join(f"{name} x{calls}" for name, calls in self.uncounted.items())
         return Table(_COLUMNS, [_cells(self)], note=f"uncounted, no formula: {listed}" if listed else None)
 
-    __repr__ = Tabular.__str__
-
 
 def count(fn: Callable[..., Any], *args: Any, backward: bool = False, per_module: bool = True, **kwargs: Any) -> Work:
     """Run `fn(*args, **kwargs)` and count its work: FLOP, bytes, kernels, host synchronisations.

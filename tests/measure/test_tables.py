@@ -4,7 +4,7 @@ import html.parser
 
 import pytest
 
-from course_utils.measure.tables import Table, bytes_text, interval_text, ratio_text, seconds_text, si_text
+from course_utils.measure.tables import Table, Tabular, bytes_text, interval_text, ratio_text, seconds_text, si_text
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,14 @@ def test_html_is_well_formed_escaped_and_without_a_colour_of_its_own():
 def test_a_row_of_the_wrong_length_is_named():
     with pytest.raises(ValueError, match="has 1 cells, wanted 2"):
         Table(["a", "b"], [["only"]])
+
+
+def test_every_instrument_shows_its_table_at_a_prompt():
+    """A dataclass writes its own repr unless told not to; the long ones print as tables, the short ones as one line."""
+    from course_utils import measure
+
+    own = {"Memory", "Ratio", "Timing"}
+    tabular = [thing for name in measure.__all__ if isinstance(thing := getattr(measure, name), type)]
+    shown = {thing.__name__: thing.__repr__ for thing in tabular if issubclass(thing, Tabular)}
+    assert own < shown.keys()
+    assert all((shown[name] is Tabular.__repr__) == (name not in own) for name in shown), shown
