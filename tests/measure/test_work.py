@@ -176,18 +176,20 @@ def test_the_baseline_nets(net, gflop, digits):
     assert work.flop == hand_sum_of_unet(model, x, t)
 
 
-def test_the_ddpm_net_of_diffusers():
-    """Ho et al. 2020 on CIFAR-10: 35.7 M parameters, 12.44 GFLOP an image."""
+@pytest.mark.parametrize(("width", "million", "gflop"), [(128, 35.7, 12.44), (96, 20.1, 7.07)])
+def test_the_ddpm_net_of_diffusers(width, million, gflop):
+    """Ho et al. 2020 on CIFAR-10, attention at 16 x 16: the published net and a narrower one."""
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     down = ("DownBlock2D", "AttnDownBlock2D", "DownBlock2D", "DownBlock2D")
     up = ("UpBlock2D", "UpBlock2D", "AttnUpBlock2D", "UpBlock2D")
-    channels = (128, 256, 256, 256)
+    channels = (width, 2 * width, 2 * width, 2 * width)
     with torch.device("meta"):
         model = diffusers.UNet2DModel(
             32, block_out_channels=channels, down_block_types=down, up_block_types=up, attention_head_dim=None
         )
         work = count(model, torch.empty(1, 3, 32, 32), torch.empty(1))
-    assert round(work.flop / 1e9, 2) == 12.44
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 1) == million
+    assert round(work.flop / 1e9, 2) == gflop
     assert not work.uncounted
     assert {"conv_in", "down_blocks.1", "mid_block", "up_blocks.2", "conv_out"} < set(work.per_module)
 
