@@ -13,7 +13,7 @@ import pytest
 from authoring_lesson import LESSON, write_lesson
 
 from course_utils.classroom.authoring.course import main
-from course_utils.classroom.authoring.execution import execute
+from course_utils.classroom.authoring.execution import execute, smoke_environment
 
 BROKEN = LESSON.replace('print("two', 'x = {}["<gone>"]; print("two').replace("02 · Timing", "00 · Start")
 
@@ -44,6 +44,16 @@ def test_one_notebook_can_be_chosen_unsolved_and_embeds_its_figure(tmp_path):
     page = (folders.course / "02_timing.html").read_text(encoding="utf-8")
     assert "not answered yet" in page
     assert "data:image/svg+xml;base64," in page
+
+
+def test_the_guesses_of_a_solved_notebook_stay_out_of_the_readers(tmp_path, monkeypatch):
+    mine = tmp_path / "mine.jsonl"
+    monkeypatch.setenv("COURSE_PREDICTIONS", str(mine))
+    guessing = 'import os; open(os.environ["COURSE_PREDICTIONS"], "a").write("a guess"); print("two'
+    write_lesson(tmp_path, LESSON.replace('print("two', guessing))
+    assert main(["--root", str(tmp_path)]) == 0
+    assert not mine.exists()
+    assert smoke_environment(tmp_path)["COURSE_PREDICTIONS"] != str(mine)
 
 
 def test_unknown_notebooks_scales_and_empty_folders_are_named(tmp_path):
