@@ -1,0 +1,1 @@
+"""Image quality as numbers: features of images, distances between them, and gates that say what could be lost."""
