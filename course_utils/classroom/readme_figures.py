@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
+from course_utils.atomic import replacing
 from course_utils.classroom.images import film_strip
 from course_utils.classroom.roofline import plot_roofline
 from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
-from course_utils.diffusion.atomic import replacing
 from course_utils.measure import calibrate, load, manifest, profile
 from course_utils.measure.records import Record
 from course_utils.measure.tables import si_text

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from course_utils import __version__
-from course_utils.diffusion.atomic import replacing
+from course_utils.atomic import replacing
 from course_utils.diffusion.baseline import Diffusion, Recipe, Treatment, build
 from course_utils.diffusion.ema import EMA
 from course_utils.diffusion.process import refuse_mps

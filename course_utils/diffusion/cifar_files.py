@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from course_utils.diffusion.atomic import replacing
+from course_utils.atomic import replacing
 
 __all__ = ["CLASSES", "NPZ_NAME", "download_cifar10", "find_cifar10", "keep_as_npz", "read_cifar10"]
 

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from course_utils.atomic import replacing
 from course_utils.diffusion import ImageSet, load_images, to_float
-from course_utils.diffusion.atomic import replacing
 from course_utils.measure import manifest
 from course_utils.measure.quality.cifar_cnn import CifarCNN
 
@@ -108,7 +108,7 @@ def accuracy(model: nn.Module, images: ImageSet, batch_size: int = 500) -> float
 
 def _begun(seed: int, device: str, folder: Path) -> Run:
     torch.manual_seed(seed)
-    model = CifarCNN().to(device, memory_format=torch.channels_last)
+    model = CifarCNN().to(device).to(memory_format=torch.channels_last)
     run = Run(model, torch.optim.SGD(model.parameters(), momentum=MOMENTUM, nesterov=True, weight_decay=DECAY))
     if (folder / "state.pt").is_file():
         state = torch.load(folder / "state.pt", map_location=device, weights_only=True)

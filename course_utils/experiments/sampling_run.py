@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
+from course_utils.atomic import replacing
 from course_utils.diffusion import (
     SAMPLERS,
     SCALES,
@@ -26,7 +27,6 @@ from course_utils.diffusion import (
     sample,
     scale,
 )
-from course_utils.diffusion.atomic import replacing
 from course_utils.measure import manifest
 
 __all__ = ["main", "save_grid"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from course_utils.atomic import replacing
 from course_utils.diffusion import StepInfo
-from course_utils.diffusion.atomic import replacing
 
 __all__ = ["TrainingLog", "read_log"]
 

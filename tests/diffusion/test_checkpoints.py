@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from course_utils import atomic
 from course_utils.diffusion import (
     NotFiniteError,
-    atomic,
     latest,
     list_checkpoints,
     load_checkpoint,
