@@ -40,6 +40,14 @@ from course_utils.diffusion.schedules import (
     sigmoid_betas,
     timesteps,
 )
+from course_utils.diffusion.shipped_weights import (
+    SHIPPED_MODELS,
+    base_card,
+    load_base,
+    load_base_samples,
+    load_heldout,
+    load_shipped,
+)
 from course_utils.diffusion.training import LossModule, NotFiniteError, StepInfo, Stepper, TrainState, train
 
 __all__ = [
@@ -47,6 +55,7 @@ __all__ = [
     "EMA",
     "SAMPLERS",
     "SCALES",
+    "SHIPPED_MODELS",
     "Batches",
     "Denoiser",
     "Diffusion",
@@ -65,6 +74,7 @@ __all__ = [
     "Treatment",
     "adam",
     "alphas_cumprod",
+    "base_card",
     "baseline",
     "build",
     "cosine_betas",
@@ -81,8 +91,12 @@ __all__ = [
     "latest",
     "linear_betas",
     "list_checkpoints",
+    "load_base",
+    "load_base_samples",
     "load_checkpoint",
+    "load_heldout",
     "load_images",
+    "load_shipped",
     "load_weights",
     "procedural_images",
     "sample",

@@ -18,15 +18,15 @@ from course_utils.atomic import replacing
 from course_utils.diffusion import (
     SAMPLERS,
     SCALES,
+    SHIPPED_MODELS,
     Diffusion,
     ideal_diffusion,
     latest,
-    load_checkpoint,
     load_images,
-    load_weights,
     sample,
     scale,
 )
+from course_utils.experiments.named_models import load_named, shipped_base
 from course_utils.measure import manifest
 
 __all__ = ["main", "save_grid"]
@@ -40,7 +40,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = made.add_argument
-    add("checkpoint", nargs="?", type=Path, help="a checkpoint, a weights file or a run's folder (default: the last)")
+    add(
+        "checkpoint",
+        nargs="?",
+        help="a checkpoint, a weights file, a run's folder, or a model that comes with the kit: "
+        f"{', '.join(SHIPPED_MODELS)} (default: the last run here, else base)",
+    )
     add("-n", type=int, default=64, help="how many pictures")
     add("-o", "--out", type=Path, default=Path("grid.png"), metavar="FILE", help="the PNG to write")
     add("--sampler", choices=sorted(SAMPLERS), default="ddim", help="how to walk from noise to picture")
@@ -77,27 +82,24 @@ def chosen_model(options: argparse.Namespace) -> tuple[Diffusion, str]:
     if options.ideal:
         images = load_images("train", folder=options.data, n=scale(options.scale).num_images)
         return ideal_diffusion(images.images), f"the ideal denoiser of {len(images):,} images ({images.label})"
-    path = options.checkpoint or last_run(options.scale)
-    if path.is_dir():
-        found = latest(path)
-        if found is None:
-            raise FileNotFoundError(f"{path} holds no checkpoint: name one, or run `python -m course_utils train`.")
-        path = found
-    if path.name.startswith("step_"):
-        state = load_checkpoint(path)
-        return (state.diffusion if options.raw_weights else state.averaged()), path.name
-    return load_weights(path), path.name
-
-
-def last_run(name: str | None) -> Path:
-    """The folder of the most recent training run of a scale."""
-    runs = [run for run in Path("results/local").glob(f"train-{scale(name).name}-*") if latest(run)]
-    if not runs:
+    name = options.checkpoint or last_run(options.scale)
+    if name is not None:
+        named = load_named(name, raw_weights=options.raw_weights)
+        return named.diffusion, named.source
+    base = None if options.scale or options.raw_weights else shipped_base()
+    if base is None:
         raise FileNotFoundError(
-            f"results/local holds no training run of scale {scale(name).name!r}: run `python -m course_utils train`, "
-            "name a checkpoint, or try --ideal."
+            f"results/local holds no training run of scale {scale(options.scale).name!r}: run "
+            "`python -m course_utils train`, name a checkpoint, or try --ideal."
         )
-    return max(runs, key=lambda run: run.stat().st_mtime)
+    print(f"No training run here: drawing from {base.source}, which has seen {base.images_seen:,} images.")
+    return base.diffusion, base.source
+
+
+def last_run(name: str | None) -> Path | None:
+    """The folder of the most recent training run of a scale, if there is one."""
+    runs = [run for run in Path("results/local").glob(f"train-{scale(name).name}-*") if latest(run)]
+    return max(runs, key=lambda run: run.stat().st_mtime, default=None)
 
 
 def draw(diffusion: Diffusion, options: argparse.Namespace, device: str) -> tuple[Tensor, float]:

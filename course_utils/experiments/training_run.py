@@ -33,8 +33,10 @@ from course_utils.diffusion import (
     scale,
     train,
 )
+from course_utils.diffusion.weights import load_tensors, model_tensors
+from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.stopping import StopFlag
-from course_utils.experiments.training_log import TrainingLog
+from course_utils.experiments.training_log import TrainingLog, read_log
 from course_utils.measure import manifest
 
 __all__ = ["STOPPED", "main", "run_training"]
@@ -62,6 +64,7 @@ class Options:
     log_every: int
     heldout: int
     device: str | None
+    init: str | None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
     add("--log-every", type=int, default=10, metavar="N", help="steps between readings of the loss")
     add("--heldout", type=int, default=HELDOUT_IMAGES, metavar="N", help="test images for the held-out loss; 0: none")
     add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
+    add("--init", metavar="FILE", help="begin with these weights: a file, a run's folder, or a shipped name (base)")
     return made
 
 
@@ -123,12 +127,14 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
     num_steps = options.num_steps or size.train_steps
     images = load_images("train", folder=options.data)
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    diffusion, state = begin_or_resume(options, folder, device)
+    init = load_named(options.init) if options.init else None
+    diffusion, state = begin_or_resume(options, folder, device, init)
     start = state.step if state else 0
     log = TrainingLog(folder / "log.jsonl", step=start)
     if start == 0:
         log.write("data", {"images": images.label, "count": len(images)})
-    log.write("start", {"step": start, "options": described(options), "manifest": manifest(device=device)})
+    told = {"step": start, "options": described(options), "init": origin(init), "manifest": manifest(device=device)}
+    log.write("start", told)
     batches = Batches(images, options.batch_size or size.batch_size, seed=options.seed, device=device)
 
     def keep(reached: TrainState) -> None:
@@ -159,22 +165,59 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
 
 def described(options: Options) -> dict[str, object]:
     """The options as plain values, without the folders, which belong to this machine alone."""
-    return {name: value for name, value in vars(options).items() if name not in ("out", "data")}
+    return {name: value for name, value in vars(options).items() if name not in ("out", "data", "init")}
 
 
-def begin_or_resume(options: Options, folder: Path, device: torch.device) -> tuple[Diffusion, TrainState | None]:
-    """A fresh baseline, or the state of the folder's last checkpoint, if it is of the same recipe and seed."""
+def origin(init: NamedModel | None) -> dict[str, object] | None:
+    """Whose weights a run begins with, as plain values; None for a fresh start."""
+    if init is None:
+        return None
+    return {"source": init.source, "sha256": init.sha256, "images_seen": init.images_seen}
+
+
+def begin_or_resume(
+    options: Options, folder: Path, device: torch.device, init: NamedModel | None
+) -> tuple[Diffusion, TrainState | None]:
+    """A fresh baseline, with the weights of `init` if given, or the state of the folder's last checkpoint.
+
+    Raises `ValueError` where the folder holds a run of another recipe, seed or first weights.
+    """
     fresh = baseline(options.scale, objective=options.objective, beta_schedule=options.beta_schedule, seed=options.seed)
     if latest(folder) is None:
-        return fresh.to(device), None
+        return (begin_from(init, fresh) if init else fresh).to(device), None
     state = load_checkpoint(folder, device=device)
     if state.diffusion.recipe != fresh.recipe or state.seed != options.seed:
         raise ValueError(
             f"{folder} holds a run of {state.diffusion!r} with seed {state.seed}, asked was {fresh!r} with seed "
             f"{options.seed}: choose another --out, or the options of that run."
         )
+    refuse_other_origin(folder, init)
     print(f"going on at step {state.step:,} of {folder}")
     return state.diffusion, state
+
+
+def begin_from(init: NamedModel, fresh: Diffusion) -> Diffusion:
+    """Put the weights of `init` into a fresh baseline. Raises `ValueError` where their recipes differ."""
+    if init.diffusion.recipe != fresh.recipe:
+        raise ValueError(
+            f"--init is {init.diffusion!r}, asked was {fresh!r}: choose the --scale, --objective and --beta-schedule "
+            "of those weights, or other weights."
+        )
+    load_tensors(fresh.model, model_tensors(init.diffusion.model))
+    return fresh
+
+
+def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
+    """Refuse to go on with a run that began with other weights than `--init` names now."""
+    starts = [entry for entry in read_log(folder / "log.jsonl") if entry["event"] == "start" and entry["step"] == 0]
+    begun = starts[-1].get("init") if starts else None
+    if (begun and begun["sha256"]) != (init and init.sha256):
+        before = f"the weights of {begun['source']}" if begun else "fresh weights"
+        asked = f"those of {init.source}" if init else "fresh ones"
+        raise ValueError(
+            f"{folder} holds a run that began with {before}, asked was {asked}: choose another --out, or the --init "
+            "of that run."
+        )
 
 
 def finish(options: Options, folder: Path, state: TrainState, log: TrainingLog) -> None:

@@ -1,5 +1,6 @@
 """The recorded run: its folder, its log, a clean stop on signals, and going on after a kill as if nothing happened."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -158,3 +159,55 @@ def test_the_flag_hands_the_signals_back_and_a_second_ctrl_c_stops_at_once():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def begun(out, *words, num_steps="2"):
+    return training_run.main([*QUICK, "--num-steps", num_steps, "--out", str(out), *words])
+
+
+def test_a_run_may_begin_with_the_weights_of_another(tmp_path):
+    begun(tmp_path / "first")
+    source = tmp_path / "first" / "weights.safetensors"
+    begun(tmp_path / "second", "--init", str(source), "--seed", "7", "--lr", "1e-30", num_steps="1")
+    assert_same(weights(tmp_path / "second"), load_weights(source).model.state_dict())
+    start = next(entry for entry in read_log(tmp_path / "second" / "log.jsonl") if entry["event"] == "start")
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert start["init"] == {"source": "weights.safetensors", "sha256": sha256, "images_seen": None}
+    state = load_checkpoint(tmp_path / "second")
+    assert (state.step, state.images_seen, state.seed) == (1, 4, 7)
+
+
+def test_a_checkpoint_to_begin_with_gives_its_average_and_its_count(tmp_path):
+    begun(tmp_path / "first")
+    begun(tmp_path / "second", "--init", str(tmp_path / "first"), "--lr", "1e-30", num_steps="1")
+    assert_same(weights(tmp_path / "second"), load_checkpoint(tmp_path / "first").averaged().model.state_dict())
+    start = next(entry for entry in read_log(tmp_path / "second" / "log.jsonl") if entry["event"] == "start")
+    assert start["init"]["images_seen"] == 8
+
+
+def test_begun_with_weights_it_goes_on_exactly(tmp_path):
+    begun(tmp_path / "first")
+    words = ["--init", str(tmp_path / "first"), "--seed", "3"]
+    for out, parts in ((tmp_path / "one", ["4"]), (tmp_path / "two", ["2", "4"])):
+        for num_steps in parts:
+            begun(out, *words, num_steps=num_steps)
+    assert losses(tmp_path / "one") == losses(tmp_path / "two")
+    assert_same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_other_first_weights_in_the_same_folder_are_refused(tmp_path):
+    begun(tmp_path / "first")
+    begun(tmp_path / "second", "--init", str(tmp_path / "first"))
+    with pytest.raises(ValueError, match=r"began with the weights of step_00000002\.safetensors, asked was fresh ones"):
+        begun(tmp_path / "second", num_steps="3")
+    with pytest.raises(ValueError, match=r"began with fresh weights, asked was those of step_00000002"):
+        begun(tmp_path / "first", "--init", str(tmp_path / "second"), num_steps="3")
+
+
+def test_weights_of_another_recipe_are_no_beginning(tmp_path):
+    begun(tmp_path / "first")
+    with pytest.raises(ValueError, match="choose the --scale, --objective and --beta-schedule of those weights"):
+        begun(tmp_path / "second", "--init", str(tmp_path / "first"), "--objective", "pred_noise")
+    with pytest.raises(FileNotFoundError, match="there is no nowhere: name a checkpoint"):
+        begun(tmp_path / "second", "--init", "nowhere")
+    assert not (tmp_path / "second").exists()
