@@ -1,1 +1,45 @@
 """Image quality as numbers: features of images, distances between them, and gates that say what could be lost."""
+
+from course_utils.measure.quality.distances import (
+    Distances,
+    distances,
+    fewest_images,
+    frechet_distance,
+    kernel_distance,
+    name_of,
+)
+from course_utils.measure.quality.features import (
+    Extractor,
+    Features,
+    Statistics,
+    extract,
+    extractor_from,
+    refuse_unlike,
+)
+from course_utils.measure.quality.references import (
+    Reference,
+    load_reference,
+    reference,
+    reference_from,
+    save_references,
+)
+
+__all__ = [
+    "Distances",
+    "Extractor",
+    "Features",
+    "Reference",
+    "Statistics",
+    "distances",
+    "extract",
+    "extractor_from",
+    "fewest_images",
+    "frechet_distance",
+    "kernel_distance",
+    "load_reference",
+    "name_of",
+    "reference",
+    "reference_from",
+    "refuse_unlike",
+    "save_references",
+]
