@@ -1,0 +1,158 @@
+"""Make every file that is shipped, from run folders and the data set: `python -m course_utils.experiments.shipping`.
+
+Each goes to `data/` whole, with a card that says how it was made, its checksum and its line in `data/README.md`. A
+stage reads what the stages before it have put there, and each may be called alone (`--only heldout`) as its inputs
+become ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm.auto import tqdm
+
+from course_utils import shipped as kit
+from course_utils.diffusion import ImageSet, load_base, load_images, sample
+from course_utils.experiments.shipped_cards import CIFAR10_TERMS, OWN_TERMS, put
+from course_utils.experiments.shipping_base import ship_base, ship_second
+from course_utils.measure import manifest
+from course_utils.measure.quality.cifar_cnn import CifarCNN
+
+__all__ = ["STAGES", "main", "ship_classifier", "ship_heldout", "ship_samples"]
+
+COMMAND = "python -m course_utils.experiments.shipping"
+HELDOUT, PICTURES, NUM_STEPS, SEED = 1_000, 1_000, 10, 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `shipping`."""
+    made = argparse.ArgumentParser(
+        prog=COMMAND,
+        description="Make the files that are shipped, each with its card and checksum.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = made.add_argument
+    runs = Path("results/local")
+    add("--only", nargs="+", choices=STAGES, default=list(STAGES), help="which of them, in this order")
+    add("--run", type=Path, default=runs / "base-0", metavar="FOLDER", help="the run of the base")
+    add("--second", type=Path, default=runs / "base-1", metavar="FOLDER", help="the same from another seed")
+    add("--classifier", type=Path, default=runs / "cifar-cnn", metavar="FOLDER", help="the run of cifar-cnn")
+    add("--budget", type=int, metavar="STEPS", help="the base's steps in all (default: those of its last checkpoint)")
+    add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make what was asked for from the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    for name, stage in STAGES.items():
+        if name in options.only:
+            for path in stage(options):
+                print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def ship_classifier(options: argparse.Namespace) -> list[Path]:
+    """The classifier of a finished run, as it is."""
+    source = options.classifier / "cifar-cnn.safetensors"
+    if not source.is_file():
+        raise FileNotFoundError(
+            f"{source} is not there yet: finish `python -m course_utils.experiments.classifier_run --out "
+            f"{options.classifier}` first."
+        )
+    weights = load_file(source)
+    CifarCNN().load_state_dict(weights)
+    run = json.loads(source.with_suffix(".json").read_text())
+    given = run["options"]
+    told = {
+        "what": f"weights of cifar-cnn, whose features judge pictures; {run['test_accuracy']:.2%} of test images right",
+        "terms": OWN_TERMS,
+        "command": " ".join(
+            [run["command"], *(f"--{name.replace('_', '-')} {value}" for name, value in given.items())]
+        ),
+        "data": "CIFAR-10 train, 50,000 images, mirrored and shifted",
+        "budget": {"images_seen": given["epochs"] * 50_000, **given},
+        "device": _device(run["manifest"]),
+        "wall_time_s": run["seconds"],
+        "seed": given["seed"],
+        "scores": {"test accuracy": {"value": run["test_accuracy"], "n": run["test_images"]}},
+        "manifest": run["manifest"],
+    }
+    return [put(kit.SHIPPED, source.name, lambda path: save_file(weights, path), told)]
+
+
+def ship_heldout(options: argparse.Namespace) -> list[Path]:
+    """The first test images of CIFAR-10, to judge models on where the data set is not."""
+    images = _cifar10("test", options, HELDOUT)
+    tensors = {"images": images.images, "labels": images.labels}
+    told = {
+        "what": f"the first {len(images):,} CIFAR-10 test images with labels, uint8 (N, 3, 32, 32)",
+        "terms": CIFAR10_TERMS,
+        "command": f"{COMMAND} --only heldout",
+        "data": "CIFAR-10 test, in its own order",
+        "count": len(images),
+        "manifest": manifest(device="cpu"),
+    }
+    return [put(kit.SHIPPED, "heldout.safetensors", lambda path: save_file(tensors, path), told)]
+
+
+def ship_samples(options: argparse.Namespace) -> list[Path]:
+    """Pictures of the shipped base: the baseline's side of a gate, so that only the variant has to draw."""
+    start, base = time.perf_counter(), load_base()
+    with tqdm(total=-(-PICTURES // 64) * NUM_STEPS, unit="call", desc="base-samples", dynamic_ncols=True) as bar:
+
+        def advance(*_: object) -> None:
+            bar.update(1)
+
+        how: dict[str, Any] = {"num_steps": NUM_STEPS, "seed": SEED, "device": options.device}
+        images = sample(base, PICTURES, callback=advance, **how)
+    told = {
+        "what": f"{PICTURES:,} pictures drawn by base, uint8 (N, 3, 32, 32): ddim, {NUM_STEPS} steps, seed {SEED}",
+        "terms": OWN_TERMS,
+        "command": f"{COMMAND} --only samples",
+        "model": {"file": "base.safetensors", "sha256": kit.checksums()["base.safetensors"]},
+        "budget": {"n": PICTURES, "sampler": "ddim", "num_steps": NUM_STEPS},
+        "wall_time_s": round(time.perf_counter() - start, 1),
+        "seed": SEED,
+        "manifest": manifest(seed=SEED, device=torch.device(options.device)),
+    }
+    return [put(kit.SHIPPED, "base-samples.safetensors", lambda path: save_file({"images": images}, path), told)]
+
+
+def _base(options: argparse.Namespace) -> list[Path]:
+    return ship_base(options.run, options.budget, kit.SHIPPED)
+
+
+def _second(options: argparse.Namespace) -> list[Path]:
+    return ship_second(options.second, options.run, options.budget, kit.SHIPPED)
+
+
+def _cifar10(split: str, options: argparse.Namespace, n: int | None = None) -> ImageSet:
+    """Images of CIFAR-10 itself. Raises `ValueError` where there are none: stand-ins are never shipped."""
+    images = load_images(split, folder=options.data, n=n, download=False)
+    if not images.is_cifar10:
+        raise ValueError("only CIFAR-10 is shipped: get it with `python -m course_utils data --download`.")
+    return images
+
+
+def _device(made_on: dict[str, Any]) -> str:
+    return f"{made_on['device']['name']}, {made_on['threads']} threads"
+
+
+STAGES = {
+    "cifar-cnn": ship_classifier,
+    "heldout": ship_heldout,
+    "base": _base,
+    "second": _second,
+    "samples": ship_samples,
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())
