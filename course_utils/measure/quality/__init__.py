@@ -8,6 +8,7 @@ from course_utils.measure.quality.distances import (
     kernel_distance,
     name_of,
 )
+from course_utils.measure.quality.extractors import best_extractor, cifar_cnn, inception
 from course_utils.measure.quality.features import (
     Extractor,
     Features,
@@ -16,6 +17,7 @@ from course_utils.measure.quality.features import (
     extractor_from,
     refuse_unlike,
 )
+from course_utils.measure.quality.fidelity import Fidelity, fid_kid
 from course_utils.measure.quality.references import (
     Reference,
     load_reference,
@@ -28,13 +30,18 @@ __all__ = [
     "Distances",
     "Extractor",
     "Features",
+    "Fidelity",
     "Reference",
     "Statistics",
+    "best_extractor",
+    "cifar_cnn",
     "distances",
     "extract",
     "extractor_from",
     "fewest_images",
+    "fid_kid",
     "frechet_distance",
+    "inception",
     "kernel_distance",
     "load_reference",
     "name_of",

@@ -85,7 +85,7 @@ class Distances(Tabular):
     @property
     def fd_name(self) -> str:
         """What the Fréchet distance is to be called: `FID-1k`, or `FD (cifar-cnn)`."""
-        return f"{name_of('frechet', self.extractor)}{_count(self.n) if self.extractor == INCEPTION else ''}"
+        return name_of("frechet", self.extractor, self.n)
 
     @property
     def kd_name(self) -> str:
@@ -118,10 +118,16 @@ def distances(features: Features, reference: Reference, *, fewest: int | None = 
     return Distances(fd, kd, features.n, known.n, kept.n, features.extractor, features.sha256, features.of, known.of)
 
 
-def name_of(distance: str, extractor: str) -> str:
-    """What a distance, `frechet` or `kernel`, is called with an extractor: FID and KID with Inception alone."""
+def name_of(distance: str, extractor: str, n: int | None = None) -> str:
+    """What a distance, `frechet` or `kernel`, is called: FID and KID with Inception, FD and KD with another extractor.
+
+    FID carries the number of images, if given: `FID-1k`.
+    """
     inception, other = {"frechet": ("FID", "FD"), "kernel": ("KID", "KD")}[distance]
-    return inception if extractor == INCEPTION else f"{other} ({extractor})"
+    if extractor != INCEPTION:
+        return f"{other} ({extractor})"
+    counted = "" if n is None or distance == "kernel" else f"-{n // 1000}k" if n % 1000 == 0 else f"-{n}"
+    return f"{inception}{counted}"
 
 
 def _refuse_too_few(one: Features | Statistics, fewest: int) -> None:
@@ -177,7 +183,3 @@ def _kernel_sum(x: Tensor, y: Tensor) -> float:
     return sum(
         float((rows @ columns.T / width + 1).pow(3).sum()) for rows in x.split(_BLOCK) for columns in y.split(_BLOCK)
     )
-
-
-def _count(n: int) -> str:
-    return f"-{n // 1000}k" if n % 1000 == 0 else f"-{n}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from course_utils.measure.tables import Table, Tabular
 
-__all__ = ["Extractor", "Features", "Statistics", "extract", "extractor_from", "refuse_unlike"]
+__all__ = ["Extractor", "Features", "Statistics", "extract", "extractor_from", "refuse_other_images", "refuse_unlike"]
 
 
 class Extractor(Protocol):
@@ -77,6 +77,10 @@ class Statistics(Tabular):
         _refuse_other_dtype(self.covariance, self.of)
         _refuse_not_finite(self.mean, self.of)
         _refuse_not_finite(self.covariance, self.of)
+        if not torch.allclose(
+            self.covariance, self.covariance.T, rtol=1e-6, atol=1e-9 * float(self.covariance.abs().max())
+        ):
+            raise ValueError(f"the covariance of {self.of!r} is not symmetric: it was not made of features")
 
     @property
     def width(self) -> int:
@@ -157,7 +161,7 @@ def extract(
     `progress` is told after each batch how many images it had, as `tqdm.update` wants it. Raises `ValueError` for other
     images and for features that are not finite numbers (N, D).
     """
-    _refuse_other_images(images)
+    refuse_other_images(images)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     parts = []
@@ -190,7 +194,8 @@ def _of_batch(extractor: Extractor, batch: Tensor) -> Tensor:
     return made.to("cpu", torch.float64)
 
 
-def _refuse_other_images(images: Tensor) -> None:
+def refuse_other_images(images: Tensor) -> None:
+    """Raise `ValueError` unless these are uint8 images (N, 3, H, W)."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
         seen = f"{str(images.dtype).removeprefix('torch.')} {tuple(images.shape)}"
         raise ValueError(
