@@ -1,5 +1,6 @@
 """The doctor: each row's verdict against a machine that is rigged to deserve it, and an answer without torch."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -160,12 +161,37 @@ def test_data_that_is_damaged_missing_or_named_wrongly(monkeypatch, tmp_path):
     assert "does not exist" in doctor.check_data().seen
 
 
+def ship(folder, *names):
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    sums = [f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n" for name in names]
+    (folder / "SHA256SUMS").write_text("".join(sums))
+
+
 def test_weights(monkeypatch, tmp_path):
-    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr("course_utils.shipped.SHIPPED", tmp_path)
     assert doctor.check_weights().state == "warn"
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/laptop.safetensors").touch()
-    assert doctor.check_weights() == doctor.Row("weights", "ok", "laptop.safetensors")
+    ship(tmp_path, "heldout.safetensors")
+    assert doctor.check_weights().state == "warn"
+    ship(tmp_path, "base.safetensors", "heldout.safetensors")
+    assert doctor.check_weights() == doctor.Row("weights", "ok", f"2 files in {tmp_path}, 0 MB, verified")
+
+
+@pytest.mark.parametrize(
+    ("damage", "seen"),
+    [
+        (lambda path: path.write_bytes(b"bent"), "heldout.safetensors is damaged: its SHA-256 begins with"),
+        (lambda path: path.unlink(), "heldout.safetensors is missing, though SHA256SUMS lists it"),
+    ],
+)
+def test_weights_that_are_damaged_or_missing_fail_with_their_fix(monkeypatch, tmp_path, damage, seen):
+    monkeypatch.setattr("course_utils.shipped.SHIPPED", tmp_path)
+    ship(tmp_path, "base.safetensors", "heldout.safetensors")
+    damage(tmp_path / "heldout.safetensors")
+    row = doctor.check_weights()
+    assert (row.state, row.fix) == ("fail", "`git checkout -- data/heldout.safetensors`")
+    assert seen in row.seen
+    assert row.seen[-1] not in ":; "
 
 
 @pytest.mark.parametrize(

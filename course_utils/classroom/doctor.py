@@ -228,12 +228,24 @@ def check_data() -> Row:
 
 
 def check_weights() -> Row:
-    """Trained weights to draw with."""
-    found = sorted(path.name for path in (ROOT / "data").glob("*.safetensors"))
-    if found:
-        return Row("weights", "ok", ", ".join(found))
-    seen = "none: pictures come from the closed-form denoiser, which needs no training and recalls its images"
-    return Row("weights", "warn", seen, "python -m course_utils train makes your own")
+    """The files that come with the kit, each read and held against its checksum."""
+    from course_utils import shipped as kit
+
+    try:
+        paths = [kit.shipped(name) for name in kit.shipped_names()]
+    except (ValueError, OSError) as error:
+        return Row("weights", "fail", *_seen_and_fix(str(error)))
+    if "base.safetensors" not in [path.name for path in paths]:
+        seen = f"no trained model among {len(paths)} shipped files: the closed-form denoiser draws, from memory"
+        return Row("weights", "warn", seen, "python -m course_utils train makes your own")
+    size = sum(path.stat().st_size for path in paths)
+    return Row("weights", "ok", f"{len(paths)} files in {kit.SHIPPED}, {size / 1e6:.0f} MB, verified")
+
+
+def _seen_and_fix(sentence: str) -> tuple[str, str]:
+    """What a sentence says was seen, and what it says to do."""
+    seen, _, fix = sentence.rstrip(".").partition("bring it back with ")
+    return seen.rstrip(" :;"), fix or "fetch the repository again"
 
 
 # ---- Lab and cluster -------------------------------------------------------------------------------------------------

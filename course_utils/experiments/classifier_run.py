@@ -73,8 +73,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train_classifier(images: ImageSet, epochs: int, batch_size: int, seed: int, device: str, folder: Path) -> Run:
-    """Train for `epochs` in all, going on with what lies in `folder`; returns the run in evaluation mode."""
-    run = _begun(seed, device, folder)
+    """Train for `epochs` in all, going on with what lies in `folder`; returns the run in evaluation mode.
+
+    Raises `ValueError` where the folder holds a run of another length, batch size or seed.
+    """
+    asked = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    run = _begun(asked, device, folder)
     steps = len(images) // batch_size
     pixels, labels = images.images.to(device), images.labels.to(device)
     while run.epoch < epochs:
@@ -90,7 +94,7 @@ def train_classifier(images: ImageSet, epochs: int, batch_size: int, seed: int, 
             loss.backward()
             run.optimizer.step()
         run.epoch, run.seconds = run.epoch + 1, run.seconds + time.perf_counter() - start
-        _keep(run, folder)
+        _keep(run, asked, folder)
     run.model.eval()
     return run
 
@@ -106,12 +110,15 @@ def accuracy(model: nn.Module, images: ImageSet, batch_size: int = 500) -> float
     return right / len(images)
 
 
-def _begun(seed: int, device: str, folder: Path) -> Run:
-    torch.manual_seed(seed)
+def _begun(asked: dict[str, int], device: str, folder: Path) -> Run:
+    torch.manual_seed(asked["seed"])
     model = CifarCNN().to(device).to(memory_format=torch.channels_last)
     run = Run(model, torch.optim.SGD(model.parameters(), momentum=MOMENTUM, nesterov=True, weight_decay=DECAY))
     if (folder / "state.pt").is_file():
         state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
+        found = state.get("options", asked)  # the first runs did not write theirs
+        if found != asked:
+            raise ValueError(f"{folder} holds a run with {found}, asked was {asked}: choose another --out.")
         run.model.load_state_dict(state["model"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.epoch, run.seconds = state["epoch"], state["seconds"]
@@ -119,8 +126,8 @@ def _begun(seed: int, device: str, folder: Path) -> Run:
     return run
 
 
-def _keep(run: Run, folder: Path) -> None:
-    parts = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict()}
+def _keep(run: Run, asked: dict[str, int], folder: Path) -> None:
+    parts = {"model": run.model.state_dict(), "optimizer": run.optimizer.state_dict(), "options": asked}
     with replacing(folder / "state.pt") as temporary:
         torch.save({**parts, "epoch": run.epoch, "seconds": run.seconds}, temporary)
 
