@@ -111,25 +111,23 @@ def load_reference(path: str | Path, split: str = "train") -> Reference:
         raise FileNotFoundError(f"there is no file of references {path}; `save_references` writes one")
     try:
         with safe_open(path, framework="pt") as file:
-            splits = _splits(path, file.metadata() or {})
-            if split not in splits:
-                raise ValueError(f"{path} holds no split {split!r}: choose from {', '.join(splits)}")
-            mean, covariance, features = (
-                file.get_tensor(f"{split}.{part}") for part in ("mean", "covariance", "features")
-            )
-    except SafetensorError as error:
+            told = _told(path, file.metadata() or {}, split)
+            parts = (file.get_tensor(f"{split}.{part}") for part in ("mean", "covariance", "features"))
+            mean, covariance, features = parts
+        n, *who = (told[what] for what in ("n", "extractor", "sha256", "of"))
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged or not a file of references ({error}); write it again") from error
-    told = splits[split]
-    who = (told["extractor"], told["sha256"], told["of"])
-    return Reference(Statistics(mean, covariance, told["n"], *who), Features(features.double(), *who))
+    return Reference(Statistics(mean, covariance, n, *who), Features(features.double(), *who))
 
 
-def _splits(path: Path, header: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """What a file says of each split."""
+def _told(path: Path, header: Mapping[str, str], split: str) -> dict[str, Any]:
+    """What a file says of a split."""
     if "references" not in header:
         raise ValueError(f"{path} is a safetensors file but holds no references; `save_references` writes one")
     told: dict[str, Any] = json.loads(header["references"])
     if told["format"] != _FORMAT:
         raise ValueError(f"{path} holds references in format {told['format']}, wanted {_FORMAT}: write it again")
     splits: dict[str, dict[str, Any]] = told["splits"]
-    return splits
+    if split not in splits:
+        raise ValueError(f"{path} holds no split {split!r}: choose from {', '.join(splits)}")
+    return splits[split]
