@@ -236,7 +236,7 @@ def check_weights() -> Row:
     except (ValueError, OSError) as error:
         return Row("weights", "fail", *_seen_and_fix(str(error)))
     if "base.safetensors" not in [path.name for path in paths]:
-        seen = f"no trained model among {len(paths)} shipped files: the closed-form denoiser draws, from memory"
+        seen = f"no trained model among {len(paths)} shipped files: pictures are the closed-form denoiser's, recalled"
         return Row("weights", "warn", seen, "python -m course_utils train makes your own")
     size = sum(path.stat().st_size for path in paths)
     return Row("weights", "ok", f"{len(paths)} files in {kit.SHIPPED}, {size / 1e6:.0f} MB, verified")

@@ -8,8 +8,9 @@ from typing import Any
 
 from course_utils.diffusion import list_checkpoints
 from course_utils.experiments.training_log import read_log
+from course_utils.experiments.training_run import parser
 
-__all__ = ["RunHistory", "read_history"]
+__all__ = ["RunHistory", "machine", "read_history"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,15 @@ class RunHistory:
                 latest = entry["seconds"]
         return total + latest
 
-    def command(self, step: int) -> str:
-        """The words that train up to here, with every option that has a value."""
-        options = self.start(step)["options"]
-        given = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
+    def command(self, step: int, num_steps: int | None = None) -> str:
+        """The words that train like the run at `step`, up to `num_steps` (None: up to there), without what is usual."""
+        options = {**self.start(step)["options"], "num_steps": num_steps or step}
+        usual = {name: parser().get_default(name) for name in options if name != "seed"}
+        given = [
+            f"--{name.replace('_', '-')} {value}"
+            for name, value in options.items()
+            if value is not None and (name == "seed" or value != usual[name])
+        ]
         begun = self.begun_from()
         init = [f"--init {begun['source'].removeprefix('the shipped ')}"] if begun else []
         return " ".join(["python -m course_utils train", *given, *init])
@@ -75,6 +81,12 @@ def read_history(folder: Path) -> RunHistory:
     if not any(entry["event"] == "start" for entry in entries):
         raise FileNotFoundError(f"{folder} holds no log of a training run: name the folder that `train --out` wrote.")
     return RunHistory(folder, tuple(entries))
+
+
+def machine(made_on: dict[str, Any]) -> str:
+    """The device of a manifest in words."""
+    threads = made_on["threads"]
+    return f"{made_on['device']['name']}, {threads} thread{'s' if threads != 1 else ''}"
 
 
 def _step(path: Path) -> int:

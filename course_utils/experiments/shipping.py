@@ -11,18 +11,18 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tqdm.auto import tqdm
 
 from course_utils import shipped as kit
-from course_utils.diffusion import ImageSet, load_base, load_images, sample
+from course_utils.diffusion import ImageSet, load_images
+from course_utils.experiments.run_history import machine
 from course_utils.experiments.shipped_cards import CIFAR10_TERMS, OWN_TERMS, put
 from course_utils.experiments.shipping_base import ship_base, ship_second
+from course_utils.experiments.shipping_quality import draw_pictures, ship_references, tell_scores
 from course_utils.measure import manifest
-from course_utils.measure.quality.cifar_cnn import CifarCNN
+from course_utils.measure.quality.extractors import cifar_cnn
 
 __all__ = ["STAGES", "main", "ship_classifier", "ship_heldout", "ship_samples"]
 
@@ -67,8 +67,8 @@ def ship_classifier(options: argparse.Namespace) -> list[Path]:
             f"{source} is not there yet: finish `python -m course_utils.experiments.classifier_run --out "
             f"{options.classifier}` first."
         )
+    cifar_cnn(source)  # or a sentence that says why it is none
     weights = load_file(source)
-    CifarCNN().load_state_dict(weights)
     run = json.loads(source.with_suffix(".json").read_text())
     given = run["options"]
     told = {
@@ -79,7 +79,7 @@ def ship_classifier(options: argparse.Namespace) -> list[Path]:
         ),
         "data": "CIFAR-10 train, 50,000 images, mirrored and shifted",
         "budget": {"images_seen": given["epochs"] * 50_000, **given},
-        "device": _device(run["manifest"]),
+        "device": machine(run["manifest"]),
         "wall_time_s": run["seconds"],
         "seed": given["seed"],
         "scores": {"test accuracy": {"value": run["test_accuracy"], "n": run["test_images"]}},
@@ -105,14 +105,8 @@ def ship_heldout(options: argparse.Namespace) -> list[Path]:
 
 def ship_samples(options: argparse.Namespace) -> list[Path]:
     """Pictures of the shipped base: the baseline's side of a gate, so that only the variant has to draw."""
-    start, base = time.perf_counter(), load_base()
-    with tqdm(total=-(-PICTURES // 64) * NUM_STEPS, unit="call", desc="base-samples", dynamic_ncols=True) as bar:
-
-        def advance(*_: object) -> None:
-            bar.update(1)
-
-        how: dict[str, Any] = {"num_steps": NUM_STEPS, "seed": SEED, "device": options.device}
-        images = sample(base, PICTURES, callback=advance, **how)
+    start = time.perf_counter()
+    images = draw_pictures("base", PICTURES, NUM_STEPS, SEED, options.device)
     told = {
         "what": f"{PICTURES:,} pictures drawn by base, uint8 (N, 3, 32, 32): ddim, {NUM_STEPS} steps, seed {SEED}",
         "terms": OWN_TERMS,
@@ -134,6 +128,15 @@ def _second(options: argparse.Namespace) -> list[Path]:
     return ship_second(options.second, options.run, options.budget, kit.SHIPPED)
 
 
+def _references(options: argparse.Namespace) -> list[Path]:
+    images = [_cifar10(split, options) for split in ("train", "test")]
+    return [ship_references(images, kit.SHIPPED, f"{COMMAND} --only references", options.device)]
+
+
+def _scores(options: argparse.Namespace) -> list[Path]:
+    return tell_scores(kit.SHIPPED, PICTURES, NUM_STEPS, SEED, options.device)
+
+
 def _cifar10(split: str, options: argparse.Namespace, n: int | None = None) -> ImageSet:
     """Images of CIFAR-10 itself. Raises `ValueError` where there are none: stand-ins are never shipped."""
     images = load_images(split, folder=options.data, n=n, download=False)
@@ -142,16 +145,14 @@ def _cifar10(split: str, options: argparse.Namespace, n: int | None = None) -> I
     return images
 
 
-def _device(made_on: dict[str, Any]) -> str:
-    return f"{made_on['device']['name']}, {made_on['threads']} threads"
-
-
 STAGES = {
     "cifar-cnn": ship_classifier,
+    "references": _references,
     "heldout": ship_heldout,
     "base": _base,
     "second": _second,
     "samples": ship_samples,
+    "scores": _scores,
 }
 
 if __name__ == "__main__":

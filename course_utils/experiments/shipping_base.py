@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from course_utils.diffusion import SHIPPED_MODELS, Diffusion, heldout_loss, load_checkpoint, load_heldout, save_weights
-from course_utils.experiments.run_history import RunHistory, read_history
+from course_utils.experiments.run_history import RunHistory, machine, read_history
 from course_utils.experiments.shipped_cards import OWN_TERMS, put
 
 __all__ = ["ENOUGH_IMAGES", "ship_base", "ship_second"]
@@ -87,7 +87,7 @@ def _card(
     told: dict[str, Any] = {
         "what": f"{SHIPPED_MODELS[name]}; {seen:,} images seen" + _verdict(seen),
         "terms": OWN_TERMS,
-        "command": history.command(step),
+        "command": history.command(step, round(step / share)),
         "data": f"{data['images']} train, {data['count']:,} images, mirrored at random",
         "budget": {
             "steps": step,
@@ -97,7 +97,7 @@ def _card(
         },
         "begun_from": begun,
         "weights": f"running average, decay {decay}, stored as bfloat16",
-        "device": f"{start['manifest']['device']['name']}, {start['manifest']['threads']} threads",
+        "device": machine(start["manifest"]),
         "wall_time_s": round(history.seconds(step), 1),
         "seed": seed,
         "manifest": start["manifest"],

@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from course_utils.diffusion import (
@@ -15,23 +17,28 @@ from course_utils.diffusion import (
     load_base_samples,
     load_checkpoint,
     load_heldout,
+    load_images,
+    load_shipped,
     sample,
 )
 from course_utils.experiments import shipping, shipping_base, training_run
 from course_utils.experiments.run_history import read_history
 from course_utils.experiments.shipped_cards import page, put
+from course_utils.measure.quality import reference
 from course_utils.measure.quality.cifar_cnn import CifarCNN
 from course_utils.shipped import card, checksums, shipped, shipped_names
+
+WIDTHS = (4, 4, 8, 8)  # eight features, so that a Fréchet distance needs few images
 
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
-    """An empty shipped folder, and a CIFAR-10 of twenty and ten images that passes for whole."""
+    """An empty shipped folder, and a CIFAR-10 of 24 and 22 images that passes for whole."""
     place = tmp_path / "shipped"
     place.mkdir()
     (place / "README.md").write_text("before\n<!-- shipped:begin -->\n<!-- shipped:end -->\nafter\n")
     rng = np.random.default_rng(0)
-    arrays, counts, sums = {}, {"train": 20, "test": 10}, {}
+    arrays, counts, sums = {}, {"train": 24, "test": 22}, {}
     for split, count in counts.items():
         arrays[f"x_{split}"] = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         arrays[f"y_{split}"] = np.arange(count, dtype=np.uint8) % 10
@@ -64,24 +71,27 @@ def test_heldout_images_are_the_first_of_the_test_split(folder, tmp_path):
         wanted = torch.from_numpy(arrays["x_test"]).permute(0, 3, 1, 2)
     found = load_heldout()
     assert torch.equal(found.images, wanted)
-    assert found.labels.tolist() == list(range(10))
+    assert found.labels.tolist() == [*range(10), *range(10), 0, 1]
     told = card("heldout")
     assert told["command"] == "python -m course_utils.experiments.shipping --only heldout"
     assert "state no licence" in told["terms"]
-    assert (told["count"], told["bytes"]) == (10, (folder / "heldout.safetensors").stat().st_size)
+    assert (told["count"], told["bytes"]) == (22, (folder / "heldout.safetensors").stat().st_size)
 
 
 def test_what_is_made_twice_is_the_same_to_the_byte(folder):
-    ship("heldout")
-    before = (folder / "heldout.safetensors").read_bytes()
-    ship("heldout")
-    assert (folder / "heldout.safetensors").read_bytes() == before
-    trained("one")
-    files = []
-    for _ in range(4):  # the library's order of two metadata entries is a coin's throw
-        ship("base")
-        files.append((folder / "base.safetensors").read_bytes())
-    assert len(set(files)) == 1
+    """The library writes the entries of a header in another order each time; one in 40,320 would be the same twice."""
+    entries = {f"key {i}": str(i) for i in range(8)}
+    tensors = {"b": torch.arange(3), "a": torch.ones(5, dtype=torch.bfloat16)}
+    contents = []
+    for _ in range(2):
+        told = {"what": "two tensors", "terms": "none", "command": "none"}
+        path = put(folder, "two.safetensors", lambda target: save_file(tensors, target, metadata=entries), told)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+    found = load_file(shipped("two.safetensors"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == entries
 
 
 def test_stand_ins_are_never_shipped(folder, monkeypatch, tmp_path):
@@ -110,8 +120,11 @@ def test_the_bases_card_tells_budget_time_scores_and_what_is_lacking(folder):
     ship("heldout", "base")
     told = card("base-25")
     assert told["budget"] == {"steps": 1, "batch_size": 4, "images_seen": 4, "share_of_run": 0.25}
-    assert (told["seed"], told["data"]) == (0, "CIFAR-10 train, 20 images, mirrored at random")
-    assert told["command"].startswith("python -m course_utils train --scale smoke --num-steps 4 --batch-size 4")
+    assert (told["seed"], told["data"]) == (0, "CIFAR-10 train, 24 images, mirrored at random")
+    words = (
+        "--scale smoke --num-steps 4 --batch-size 4 --seed 0 --checkpoint-every 1 --keep 9 --log-every 1 --heldout 0"
+    )
+    assert told["command"] == f"python -m course_utils train {words}"
     log = [json.loads(line) for line in (folder.parent / "one" / "log.jsonl").read_text().splitlines()]
     assert told["wall_time_s"] == round(log[2]["seconds"], 1)
     assert told["manifest"] == log[1]["manifest"]
@@ -119,9 +132,9 @@ def test_the_bases_card_tells_budget_time_scores_and_what_is_lacking(folder):
         "undertrained: 4 images seen, fewer than 2 million; to go on: python -m course_utils"
     )
     assert f"--num-steps {(2_000_000 - 4) // 4}" in told["note"]
-    loss = heldout_loss(load_base(25), load_heldout().images, n=10)
+    loss = heldout_loss(load_base(25), load_heldout().images, n=22)
     assert told["scores"]["held-out loss"]["value"] == pytest.approx(loss.mean, rel=1e-6)
-    error = np.std(loss.per_image.numpy(), ddof=1) / 10**0.5
+    error = np.std(loss.per_image.numpy(), ddof=1) / 22**0.5
     assert told["scores"]["held-out loss"]["standard_error"] == pytest.approx(error, rel=1e-5)
 
 
@@ -170,11 +183,10 @@ def test_pictures_of_the_base_come_from_the_file_that_is_shipped(folder):
     assert card("base-samples")["model"]["sha256"] == checksums()["base.safetensors"]
 
 
-def test_the_classifier_is_shipped_as_its_run_left_it(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is not there yet: finish `python -m course_utils"):
-        ship("cifar-cnn")
+def classifier(tmp_path):
+    """A finished run of an untrained classifier; returns its weights."""
     torch.manual_seed(0)
-    weights = CifarCNN().state_dict()
+    weights = CifarCNN(WIDTHS).state_dict()
     (tmp_path / "cnn").mkdir()
     save_file(weights, tmp_path / "cnn" / "cifar-cnn.safetensors")
     run = {
@@ -186,6 +198,68 @@ def test_the_classifier_is_shipped_as_its_run_left_it(folder, tmp_path):
         "manifest": {"device": {"name": "a machine"}, "threads": 1},
     }
     (tmp_path / "cnn" / "cifar-cnn.json").write_text(json.dumps(run))
+    return weights
+
+
+def features(images):
+    """Features of the untrained classifier, float64 (n, D), computed image by image without the kit's extractor."""
+    torch.manual_seed(0)
+    model = CifarCNN(WIDTHS).eval()
+    with torch.no_grad():
+        return torch.cat([model.features(image[None].float() / 127.5 - 1) for image in images]).double().numpy()
+
+
+def frechet(a, b):
+    """The Fréchet distance by scipy's root of the product of covariances."""
+    root = scipy.linalg.sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+
+
+def test_references_are_the_statistics_of_whole_splits(folder, tmp_path):
+    classifier(tmp_path)
+    ship("cifar-cnn", "references")
+    images = {split: load_images(split).images for split in ("train", "test")}
+    found = {split: reference(split) for split in images}
+    wanted = {split: features(each) for split, each in images.items()}
+    for split, each in found.items():
+        assert (each.n, each.features.n) == (len(images[split]), len(images[split]))
+        assert each.of == f"CIFAR-10 {split}, 8 bit, no flips"
+        assert each.sha256 == checksums()["cifar-cnn.safetensors"]
+        assert np.allclose(each.statistics.mean.numpy(), wanted[split].mean(0), rtol=1e-4, atol=1e-6)
+        scale = np.abs(np.cov(wanted[split].T)).max()
+        assert np.abs(each.statistics.covariance.numpy() - np.cov(wanted[split].T)).max() < 1e-4 * scale
+    told = card("reference-cifar-cnn")
+    floor = told["scores"]["test against train"]["FD (cifar-cnn)"]
+    assert floor["value"] == pytest.approx(frechet(wanted["test"], wanted["train"]), rel=1e-3)
+    assert floor["low"] < floor["value"] < floor["high"]
+    assert told["counts"] == {"train": 24, "test": 22}
+
+
+def test_scores_of_every_model_come_into_its_card(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipping, "PICTURES", 25)
+    classifier(tmp_path)
+    trained("one")
+    ship("cifar-cnn", "references", "heldout", "base", "samples")
+    before = card("base-25")
+    sums = (folder / "SHA256SUMS").read_bytes()
+    ship("scores")
+    train = features(load_images("train").images)
+    for name in ("base", "base-25", "base-50"):
+        drawn = sample(load_shipped(name), 25, num_steps=2, seed=0)
+        score = card(name)["scores"]["FD (cifar-cnn)"]
+        assert score["value"] == pytest.approx(frechet(features(drawn), train), rel=1e-3)
+        assert score["command"] == f"python -m course_utils score {name} -n 25 --sampler ddim --num-steps 2 --seed 0"
+    after = card("base-25")
+    assert after["scores"].pop("FD (cifar-cnn)")
+    assert after["scores"].pop("KD (cifar-cnn)")
+    assert after == before
+    assert (folder / "SHA256SUMS").read_bytes() == sums
+
+
+def test_the_classifier_is_shipped_as_its_run_left_it(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is not there yet: finish `python -m course_utils"):
+        ship("cifar-cnn")
+    weights = classifier(tmp_path)
     ship("cifar-cnn")
     found = load_file(shipped("cifar-cnn.safetensors"))
     assert found.keys() == weights.keys()
