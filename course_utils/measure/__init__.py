@@ -14,12 +14,26 @@ from course_utils.measure.manifests import manifest
 from course_utils.measure.memory import Memory, peak_memory
 from course_utils.measure.profilers import LineProfile, ProfilerOverhead, line_profile, profiler_overhead
 from course_utils.measure.profiling import Profile, profile
+from course_utils.measure.quality import (
+    Evidence,
+    cifar_cnn,
+    extract,
+    frechet_distance,
+    inception,
+    kernel_distance,
+    reference,
+    same_denoiser,
+    same_distribution,
+    same_function,
+    same_pictures,
+)
 from course_utils.measure.records import Record, incompatible, load, record, same_under_two_names
 from course_utils.measure.regions import RegionTimes, collect_regions, region, region_overhead
 from course_utils.measure.tables import Table
 from course_utils.measure.timing import Timing, measure
 from course_utils.measure.tracing import Trace, trace
 from course_utils.measure.utilization import Utilization, utilization
+from course_utils.measure.verdicts import Verdict, verdict
 from course_utils.measure.work import Work, count
 
 __all__ = [
@@ -28,6 +42,7 @@ __all__ = [
     "Comparison",
     "Datasheet",
     "Device",
+    "Evidence",
     "LineProfile",
     "Memory",
     "Profile",
@@ -40,15 +55,21 @@ __all__ = [
     "Trace",
     "Utilization",
     "Variant",
+    "Verdict",
     "Work",
     "blocks",
     "calibrate",
+    "cifar_cnn",
     "collect_regions",
     "compare",
     "cores_granted",
     "count",
     "detect",
+    "extract",
+    "frechet_distance",
+    "inception",
     "incompatible",
+    "kernel_distance",
     "largest_difference",
     "line_profile",
     "load",
@@ -58,9 +79,15 @@ __all__ = [
     "profile",
     "profiler_overhead",
     "record",
+    "reference",
     "region",
     "region_overhead",
+    "same_denoiser",
+    "same_distribution",
+    "same_function",
+    "same_pictures",
     "same_under_two_names",
     "trace",
     "utilization",
+    "verdict",
 ]

@@ -1,5 +1,6 @@
 """Image quality as numbers: features of images, distances between them, and gates that say what could be lost."""
 
+from course_utils.measure.quality.denoisers import same_denoiser
 from course_utils.measure.quality.distances import (
     Distances,
     distances,
@@ -8,6 +9,8 @@ from course_utils.measure.quality.distances import (
     kernel_distance,
     name_of,
 )
+from course_utils.measure.quality.distributions import kernel_difference, same_distribution
+from course_utils.measure.quality.evidence import Evidence
 from course_utils.measure.quality.extractors import best_extractor, cifar_cnn, inception
 from course_utils.measure.quality.features import (
     Extractor,
@@ -18,6 +21,10 @@ from course_utils.measure.quality.features import (
     refuse_unlike,
 )
 from course_utils.measure.quality.fidelity import Fidelity, fid_kid
+from course_utils.measure.quality.functions import same_function
+from course_utils.measure.quality.intervals import Estimate, interleaved, jackknife
+from course_utils.measure.quality.pictures import PictureDistance, same_pictures
+from course_utils.measure.quality.power import Power, power_of
 from course_utils.measure.quality.references import (
     Reference,
     load_reference,
@@ -28,9 +35,13 @@ from course_utils.measure.quality.references import (
 
 __all__ = [
     "Distances",
+    "Estimate",
+    "Evidence",
     "Extractor",
     "Features",
     "Fidelity",
+    "PictureDistance",
+    "Power",
     "Reference",
     "Statistics",
     "best_extractor",
@@ -42,11 +53,19 @@ __all__ = [
     "fid_kid",
     "frechet_distance",
     "inception",
+    "interleaved",
+    "jackknife",
+    "kernel_difference",
     "kernel_distance",
     "load_reference",
     "name_of",
+    "power_of",
     "reference",
     "reference_from",
     "refuse_unlike",
+    "same_denoiser",
+    "same_distribution",
+    "same_function",
+    "same_pictures",
     "save_references",
 ]
