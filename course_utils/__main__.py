@@ -1,4 +1,4 @@
-"""The kit's commands: python -m course_utils doctor | data | train | sample | bench | course | build."""
+"""The kit's commands: python -m course_utils doctor | data | train | sample | score | bench | course | build."""
 
 import errno
 import importlib
@@ -13,6 +13,7 @@ COMMANDS = {
     "data": ("course_utils.classroom.data_command", "which images would be used; download them or take a file in"),
     "train": ("course_utils.experiments.training_run", "train the baseline, with checkpoints and exact resume"),
     "sample": ("course_utils.experiments.sampling_run", "draw images from a checkpoint into a grid"),
+    "score": ("course_utils.experiments.scoring_run", "how good a model's pictures are, and whether it passes a gate"),
     "bench": ("course_utils.experiments.bench", "measure the ladder of speed-ups on this machine"),
     "course": ("course_utils.classroom.authoring.course", "execute every notebook and index the copies"),
     "build": ("course_utils.classroom.authoring.build", "make the notebooks from their sources, or check them"),

@@ -24,8 +24,8 @@ REACH = 4.0  # standard deviations after which the Gaussian is cut off
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Blur with a Gaussian of standard deviation `sigma` in pixels, the edges mirrored; 0 leaves all as it is.
 
-    The kernel is sampled at whole pixels up to 4 `sigma`. Raises `ValueError` for pictures of another kind or a negative
-    `sigma`.
+    The kernel is sampled at whole pixels up to 4 `sigma`. Raises `ValueError` for pictures of another kind or a
+    negative `sigma`.
     """
     _check_pictures(images)
     _check_dose("sigma", sigma)
@@ -37,8 +37,8 @@ def blur(images: Tensor, sigma: float) -> Tensor:
 def add_noise(images: Tensor, levels: float, *, seed: int = 0) -> Tensor:
     """Add Gaussian noise with a standard deviation of `levels` grey levels to every channel of every pixel.
 
-    Picture i gets the noise of (`seed`, i). What leaves 0 to 255 is clamped. Raises `ValueError` for pictures of another
-    kind or negative `levels`.
+    Picture i gets the noise of (`seed`, i). What leaves 0 to 255 is clamped. Raises `ValueError` for pictures of
+    another kind or negative `levels`.
     """
     _check_pictures(images)
     _check_dose("levels", levels)

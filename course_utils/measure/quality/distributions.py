@@ -20,7 +20,14 @@ from course_utils.measure.quality.intervals import GROUPS, Estimate, interleaved
 if TYPE_CHECKING:
     from course_utils.measure.quality.references import Reference
 
-__all__ = ["DISTANCE_TOLERANCE", "FEWEST_IMAGES", "kernel_difference", "same_distribution"]
+__all__ = [
+    "DISTANCE_TOLERANCE",
+    "FEWEST_IMAGES",
+    "discrepancy_without",
+    "distance_without",
+    "kernel_difference",
+    "same_distribution",
+]
 
 DISTANCE_TOLERANCE = 1.05
 FEWEST_IMAGES = 500  # 25 in each of the 20 groups; what is left without one outnumbers 128 features
@@ -45,7 +52,7 @@ def same_distribution(
     """
     known = reference if isinstance(reference, Statistics) else reference.statistics
     _refuse_unlike_piles(baseline, variant)
-    distances = [_distance_without(pile, known) for pile in (variant, baseline)]
+    distances = [distance_without(pile, known) for pile in (variant, baseline)]
 
     def log_ratio(left_out: Tensor) -> float:
         above, below = (distance(left_out) for distance in distances)
@@ -79,7 +86,7 @@ def kernel_difference(baseline: Features, variant: Features, reference: Features
         raise ValueError(f"the piles have {baseline.n:,} and {variant.n:,} images, wanted the same seeds in both.")
     for pile in (baseline, variant):
         refuse_unlike(pile, reference)
-    of_variant, of_baseline = (_discrepancy_without(pile.values, reference.values) for pile in (variant, baseline))
+    of_variant, of_baseline = (discrepancy_without(pile.values, reference.values) for pile in (variant, baseline))
     return jackknife(lambda out: of_variant(out) - of_baseline(out), interleaved(baseline.n, groups))
 
 
@@ -104,7 +111,7 @@ def _refuse_unlike_piles(baseline: Features, variant: Features) -> None:
         )
 
 
-def _distance_without(pile: Features, known: Statistics) -> Callable[[Tensor], float]:
+def distance_without(pile: Features, known: Statistics) -> Callable[[Tensor], float]:
     """The Fréchet distance of a pile to `known` without the rows (k,) that it is given, by taking them off the sums."""
     whole = pile.statistics()
     centred = pile.values - whole.mean  # (n, D); centred, so that little cancels
@@ -120,7 +127,7 @@ def _distance_without(pile: Features, known: Statistics) -> Callable[[Tensor], f
     return distance
 
 
-def _discrepancy_without(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
+def discrepancy_without(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
     """The kernel distance of x (n, D) to y (m, D) without rows of x, but for the pairs within y.
 
     The sums over each row's pairs are taken once; leaving rows out costs the pairs among those rows alone.
