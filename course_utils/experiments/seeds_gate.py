@@ -1,0 +1,106 @@
+"""Does the gate let an equal model pass and stop a worse one? `python -m course_utils.experiments.seeds_gate`.
+
+Two bases from two seeds, trained alike, go through each other's gate, both ways; the base after a quarter and after
+half of its training goes through that of the base. A killed run leaves whole rows; called again it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from course_utils.experiments.named_models import load_named
+from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray, portray_base
+from course_utils.experiments.row_files import Reading, Row, fill, inside
+from course_utils.experiments.scoring import command, gate_of, gate_readings
+from course_utils.experiments.scoring_run import add_extractor_options, chosen_extractor
+from course_utils.measure import Record
+from course_utils.measure.quality.evidence import KINDS
+from course_utils.measure.tables import Table, interval_text
+from course_utils.shipped import checksums
+
+__all__ = ["PAIRS", "Gallery", "gate_rows", "main", "summary"]
+
+PAIRS = (("base-seed1", "base"), ("base", "base-seed1"), ("base-25", "base"), ("base-50", "base"))  # variant, baseline
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of the gates."""
+    made = argparse.ArgumentParser(
+        prog="python -m course_utils.experiments.seeds_gate",
+        description="Two seeds through each other's gate, and earlier checkpoints through that of the base.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = made.add_argument
+    add("-n", type=int, default=1_000, help="pictures of each model, DDIM, 10 steps")
+    add_extractor_options(made, "cifar-cnn")
+    add("--out", type=Path, default=Path("results/reference/gates.jsonl"), metavar="FILE", help="records")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the gates from the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    judge = Judge.appointed(chosen_extractor(options, options.device), device=options.device)
+    judge.check(options.n, for_gate=True)
+    print(summary(fill(options.out, gate_rows(Drawing(options.n), judge), "gates")))
+    print(f"records in {inside(options.out)}")
+    return 0
+
+
+class Gallery:
+    """Portraits of shipped models by name, each taken once."""
+
+    def __init__(self, drawing: Drawing, judge: Judge) -> None:
+        self.drawing, self.judge = drawing, judge
+        self._taken: dict[str, Portrait] = {}
+
+    def __getitem__(self, name: str) -> Portrait:
+        """The portrait of a shipped model."""
+        if name not in self._taken:
+            if name == "base":
+                self._taken[name] = portray_base(self.drawing, self.judge)
+            else:
+                self._taken[name] = portray(load_named(name), self.drawing, self.judge, name=name)
+        return self._taken[name]
+
+
+def gate_rows(drawing: Drawing, judge: Judge) -> list[Row]:
+    """A row for each pair of models that are shipped here; a pair that is not all here is named and left out."""
+    gallery, here, rows = Gallery(drawing, judge), checksums(), []
+    for variant, baseline in PAIRS:
+        weights = [here.get(f"{name}.safetensors") for name in (variant, baseline)]
+        if None in weights:
+            print(f"{variant} against {baseline}: left out, since they are not both among the shipped files.")
+            continue
+        how = {key: getattr(drawing, key) for key in ("n", "sampler", "num_steps", "seed")}
+        identity = {"variant": variant, "baseline": baseline, "weights": weights, **how, **judge.told()}
+        out = "--out results/local/scores.jsonl"
+        words = command(variant, drawing, judge.extractor.name, f"--against {baseline}", out)
+        kinds = tuple(f"gate: {kind}" for kind in KINDS if kind != "same function")
+        measured = partial(_measured, gallery, variant, baseline)
+        rows.append(Row(f"{variant} against {baseline}", identity, kinds, measured, words))
+    return rows
+
+
+def summary(records: Sequence[Record]) -> Table:
+    """A line for each gate: what was compared, its ratio with bounds, and its outcome."""
+    rows = [
+        [one.name, one.kind, interval_text(one.value, one.low, one.high), one.config["outcome"]]
+        for one in records
+        if one.low is not None and one.high is not None
+    ]
+    return Table(["variant against baseline", "gate", "ratio", "outcome"], rows, note="A ratio above 1 is worse.")
+
+
+def _measured(gallery: Gallery, variant: str, baseline: str) -> list[Reading]:
+    return gate_readings(gate_of(gallery[variant], gallery[baseline], gallery.judge))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

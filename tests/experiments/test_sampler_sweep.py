@@ -1,0 +1,48 @@
+"""The sweep begins with what is cheap, goes on after a stop, and each row's command scores it again."""
+
+import shlex
+
+import pytest
+
+from course_utils import __main__ as cli
+from course_utils.experiments import portraits, sampler_sweep
+from course_utils.measure import load
+
+
+@pytest.fixture
+def sweep(shipped_kit):
+    return lambda: sampler_sweep.main(["--num-steps", "3", "1", "-n", "20", "--out", "sweep.jsonl"])
+
+
+def test_the_cheapest_rows_come_first_and_a_stopped_sweep_goes_on(sweep, monkeypatch, capsys):
+    draw, drawn = portraits.draw, []
+
+    def stopped(diffusion, how, device):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append((how.sampler, how.num_steps))
+        return draw(diffusion, how, device)
+
+    monkeypatch.setattr(portraits, "draw", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        sweep()
+    assert drawn == [("ddim", 1), ("ddpm", 1)]
+    assert len(load("sweep.jsonl")) == 4
+    monkeypatch.setattr(portraits, "draw", lambda *how: drawn.append((how[1].sampler, how[1].num_steps)) or draw(*how))
+    assert sweep() == 0
+    assert drawn == [("ddim", 1), ("ddpm", 1), ("ddim", 3), ("ddpm", 3)]
+    assert sweep() == 0
+    assert len(drawn) == 4
+    assert "drawn in" in capsys.readouterr().out
+
+
+def test_a_row_says_how_to_make_it_again(sweep):
+    assert sweep() == 0
+    records = load("sweep.jsonl")
+    assert [one.kind for one in records] == ["FD (cifar-cnn)", "KD (cifar-cnn)"] * 4
+    last = records[-2:]
+    assert {last[0].config[key] for key in ("model", "sampler", "num_steps", "n")} == {"base", "ddpm", 3, 20}
+    assert last[0].config["seconds"] >= 0
+    assert cli.main(shlex.split(last[0].config["command"])[3:]) == 0
+    again = load("results/local/scores.jsonl")
+    assert [(one.kind, one.value) for one in again[:2]] == [(one.kind, one.value) for one in last]
