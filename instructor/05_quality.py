@@ -1,0 +1,249 @@
+# %% [markdown] id="card" section="Card"
+# # As good as before?
+#
+# **The question:** a thousand *real* pictures are not at distance 0 from fifty thousand real pictures. By what factor does that distance grow if you count only 300 of them?
+#
+# About 60 minutes. Afterwards you can
+#
+# - say what a Fréchet distance measures, what it is blind to, and when two of them may be compared;
+# - choose among three kinds of evidence that a faster model is as good as before;
+# - read a gate that says *preserved*, *worse* or *inconclusive*, and say how many pictures would settle it.
+
+# %% [markdown] id="setup-words" section="Setup"
+# ## Setup
+#
+# Everything this lesson needs is shipped with the kit: the trained base model, a thousand pictures it has drawn (DDIM, 10 steps), a thousand real test pictures, and `cifar-cnn`, a small classifier whose inner features describe a picture by 128 numbers.
+
+# %% id="setup"
+import torch
+
+from course_utils.classroom import check, plot_small_samples, predict, show_images
+from course_utils.diffusion import heldout_loss, load_base, load_base_samples, load_heldout, sample, scale
+from course_utils.experiments.damage import add_noise, blur, drop_classes, duplicate
+from course_utils.measure import cifar_cnn, compare, extract, kernel_distance, reference
+from course_utils.measure import same_denoiser, same_distribution, verdict
+
+size, smoke = scale(), scale().name == "smoke"
+device = "cuda" if torch.cuda.is_available() else "cpu"
+real, drawn = load_heldout(), load_base_samples()
+cnn, train = cifar_cnn(device=device), reference("train")
+train
+
+# %% id="look"
+show_images(torch.cat([real.images[:16], drawn[:16]]), "Two rows of real pictures, two rows drawn by the base", columns=16)
+
+# %% [markdown] id="predict-words" section="Predict"
+# ## Predict
+#
+# Describe each picture by its 128 features, and a pile of pictures by the mean and the covariance of these. The *Fréchet distance* says how far two such piles are apart. Take 1,000 real test pictures against all 50,000 training pictures: a small number, though not 0. Now take only the first 300 of them.
+#
+# They are just as real, and nothing about them is worse. **By what factor does the distance grow?** Napkin arithmetic: what a mean or a covariance gets wrong for want of pictures, squared, shrinks like 1 ÷ n.
+# But is the distance made of such errors alone?
+
+# %% id="guess" tags=["answer"] answer="05.guess" points=0
+### BEGIN SOLUTION about 1 line, stub: factor = ...
+factor = 2.5
+### END SOLUTION
+guess = predict("How many times farther are 300 real pictures than 1,000?", factor, unit="x")
+guess
+
+# %% [markdown] id="measure-words" section="Measure"
+# ## Measure
+#
+# Features first; distances come when you have built one.
+
+# %% id="measure"
+real_features = extract(cnn, real.images, of="1,000 CIFAR-10 test pictures")
+drawn_features = extract(cnn, drawn, of="1,000 pictures of the base, DDIM, 10 steps")
+drawn_features
+
+# %% [markdown] id="idea" section="Idea"
+# ## Idea
+#
+# Fit a Gaussian to each pile of features: mean $\mu$, covariance $\Sigma$. The distance that Fréchet gave for two Gaussians is
+#
+# $$d^2 = \lVert \mu_a - \mu_b \rVert^2 + \operatorname{tr}\left(\Sigma_a + \Sigma_b - 2\left(\Sigma_a^{1/2}\, \Sigma_b\, \Sigma_a^{1/2}\right)^{1/2}\right)$$
+#
+# With the features of one certain Inception network and 50,000 drawn pictures this is **FID** (Heusel et al., 2017). Change the network, the number of pictures, or the way they are resized, and it is another quantity: `FD (cifar-cnn), 1,000 images` is an honest name, a bare *FID* is not. A network's weights must be at hand for FID; where Inception's are not, the kit uses `cifar-cnn` and says so.
+#
+# What it is **not**: a judge of single pictures (it sees piles), a proof of variety (a pile that repeats itself may pass), a physical unit (only ratios under equal conditions mean anything). A second distance, the **kernel distance** (KID with Inception's features), compares all pairs of pictures with a polynomial kernel. It has no bias from small piles, though more scatter.
+#
+# A distance is also a weak witness. If the variant is the *same function*, comparing outputs proves more for a thousandth of the price. The kit knows three kinds of evidence, and a verdict names the one it has:
+#
+# ![Three kinds of evidence, and three conclusions from an interval](figures/05_evidence.svg)
+#
+# Each gate works alike: a ratio *variant ÷ baseline*, an interval, and a **tolerance** agreed on beforehand: 1.02 for the held-out loss, 1.05 for a distance. No interval, no conclusion.
+
+# %% [markdown] id="build-words" section="Build"
+# ## Build
+#
+# The root of a product of covariances is what makes this slow and fragile in many programs, because the product is not symmetric. The form above is: take the root of $\Sigma_a$ by `torch.linalg.eigh`, put it on both sides of $\Sigma_b$, and the trace of the outer root is the sum of the roots of the eigenvalues.
+
+
+# %% id="frechet" tags=["answer"] answer="05.frechet" points=2
+def frechet(mean_a, cov_a, mean_b, cov_b):
+    """Squared Fréchet distance of two Gaussians: means (D,), covariances (D, D), float64 -> a number."""
+    ### BEGIN SOLUTION about 4 lines
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    overlap = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+    ### END SOLUTION
+
+
+# %% id="frechet-check" tags=["check"]
+frechet = check.frechet(frechet)
+
+# %% id="frechet-hidden" tags=["hidden-check"] answer="05.frechet"
+a = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
+b = torch.tensor([[1.0, -0.5, 0.2], [-0.5, 2.0, 0.0], [0.2, 0.0, 4.0]], dtype=torch.float64)
+print(round(float(frechet(a[0], a, b[0], b)), 4), round(float(frechet(a[0], a, a[1], a)), 4))
+# expect: 5.2118 5.25
+
+# %% [markdown] id="frechet-hints"
+# <details><summary>Hint 1</summary>A symmetric matrix is V diag(λ) Vᵀ. Its root has the same V and the roots of the λ.</details>
+# <details><summary>Hint 2</summary>Rounding may leave an eigenvalue a hair below zero: clamp before taking roots.</details>
+# <details><summary>Hint 3</summary>`root = vectors * values.clamp(min=0).sqrt() @ vectors.T`, then `torch.linalg.eigvalsh(root @ cov_b @ root)`.</details>
+
+# %% [markdown] id="trap-words"
+# ### The small-sample trap
+#
+# Real pictures and drawn ones, in piles of growing size, against the same 50,000.
+
+
+# %% id="trap"
+def distance(features):
+    """Your distance of a pile of features to the training pictures."""
+    pile = features.statistics()
+    return float(frechet(pile.mean, pile.covariance, train.statistics.mean, train.statistics.covariance))
+
+
+counts = (300, 400, 500, 700, 1000)
+piles = {"real": real_features, "drawn by the base": drawn_features}
+trap = {name: [distance(pile.first(n)) for n in counts] for name, pile in piles.items()}
+plot_small_samples(counts, trap)
+
+# %% [markdown] id="trap-after"
+# Both curves fall, and no picture got better on the way. Numbers from piles of unlike size must not be compared: the kit refuses to.
+#
+# ### Break some pictures
+#
+# Five hundred pictures each, real but for what the name says. Which damage does which measure notice? The *floor* is what undamaged pictures get.
+
+# %% id="break"
+pile = real.images[:500]
+broken = {
+    "floor": pile,
+    "blurred": blur(pile, 0.7),
+    "noise of 8 grey levels": add_noise(pile, 8),
+    "four classes missing": drop_classes(real.images, real.labels, [0, 1, 2, 3])[:500],
+    "250 pictures, each twice": duplicate(pile, 2),
+}
+
+# %% id="break-table"
+for name, images in broken.items():
+    found = extract(cnn, images, of=name)
+    print(f"{name:26} FD (cifar-cnn) {distance(found):7.3f}   KD {kernel_distance(found, train.features):8.4f}")
+
+# %% [markdown] id="own-words"
+# Now yours. Turn `pile`, uint8 of shape (500, 3, 32, 32), into something a person would call worse, or into something a person would *not* notice, and see whether the measures agree with the person.
+
+# %% id="own-damage" tags=["answer"] answer="05.own_damage" points=0
+### BEGIN SOLUTION about 1 line, stub: mine = ...
+mine = pile.flip(1)  # red and blue change places
+### END SOLUTION
+if mine is not ...:
+    found = extract(cnn, mine, of="mine")
+    print(f"FD (cifar-cnn) {distance(found):.3f}   KD {kernel_distance(found, train.features):.4f}")
+
+# %% [markdown] id="decide-words"
+# ### A gate
+#
+# A ratio without an interval decides nothing. Given both ends of the interval, what does a gate say?
+
+
+# %% id="decide" tags=["answer"] answer="05.decide" points=1
+def decide(low, high, tolerance):
+    """From an interval of variant / baseline: "preserved", "worse" or "inconclusive"."""
+    ### BEGIN SOLUTION about 3 lines
+    if high <= tolerance:
+        return "preserved"
+    return "worse" if low > tolerance else "inconclusive"
+    ### END SOLUTION
+
+
+# %% id="decide-check" tags=["check"]
+decide = check.decide(decide)
+
+# %% id="decide-hidden" tags=["hidden-check"] answer="05.decide"
+print(decide(0.9, 1.019, 1.02), decide(1.021, 1.5, 1.02), decide(0.5, 2.0, 1.02))
+# expect: preserved worse inconclusive
+
+# %% [markdown] id="decide-hints"
+# <details><summary>Hint 1</summary>Only an interval that lies on one side of the tolerance settles the question.</details>
+# <details><summary>Hint 2</summary>A slightly worse variant may pass: the tolerance was agreed on beforehand.</details>
+# <details><summary>Hint 3</summary>Three cases: `high` at or below the tolerance, `low` above it, anything else.</details>
+
+# %% [markdown] id="denoiser-words"
+# **Same denoiser?** Here is a variant: the base with every weight rounded to one of 2⁷ levels. Both see the same noisy test pictures, so their losses are compared picture by picture. First with a hundred pictures, then with more.
+
+
+# %% id="denoiser"
+def rounded(diffusion, levels):
+    """A copy whose weights take at most so many values on each side of zero, tensor by tensor."""
+    copy = diffusion.to(device)
+    with torch.no_grad():
+        for weight in copy.model.parameters():
+            step = weight.abs().max() / levels
+            weight.copy_((weight / step).round() * step)
+    return copy
+
+
+base = load_base(device=device)
+variant = rounded(base, 64)
+
+# %% id="denoiser-gate"
+n = 200 if smoke else 1000
+losses = [heldout_loss(model, real.images, n=n).per_image for model in (base, variant)]
+few = same_denoiser(losses[0][:100], losses[1][:100])
+denoiser = same_denoiser(*losses)
+print(few, denoiser, sep="\n\n")
+
+# %% [markdown] id="distribution-words"
+# **Same distribution?** The second variant is the same network, asked half as often: 5 steps in place of 10. No loss can tell, so pictures must be drawn (in a smoke test there is no time for it, and blurred ones stand in). Same seeds, so picture *i* starts from the same noise in both piles.
+
+# %% id="distribution"
+fewer = blur(drawn[:500], 0.6) if smoke else sample(base, 500, num_steps=5, seed=0)
+fewer_features = extract(cnn, fewer, of="500 pictures, 5 steps")
+distribution = same_distribution(drawn_features.first(500), fewer_features, train)
+print(f"by your rule: {decide(distribution.low, distribution.high, distribution.tolerance)}")
+distribution
+
+# %% id="verdict"
+count = 2 if smoke else 16
+drawing = {steps: lambda steps=int(steps): sample(base, count, num_steps=steps) for steps in ("10", "5")}
+speed = compare(drawing, baseline="10", check_output=False).speedup("5")
+verdict(speed, distribution)
+
+# %% [markdown] id="reveal-words" section="Reveal"
+# ## Reveal
+
+# %% id="reveal"
+grown = trap["real"][0] / trap["real"][-1]
+guess.reveal(grown)
+
+# %% [markdown] id="why"
+# If the distance were sampling error alone, the factor would be 1,000 ÷ 300, or 3.3. It is smaller, because a floor stands under it: test pictures are not training pictures, and the network that computes the features was trained on the latter. Every distance on these features contains that floor; it shortens *ratios*, which makes a gate milder than it looks.
+#
+# What did your broken pictures show? Blur and noise move every feature, and both measures cry out. Missing classes shift the mean a little, though no single picture is wrong. Duplicates are the blind spot: a pile of every picture twice has nearly the same mean and covariance, and what the Fréchet distance charges for it is only the price of a smaller sample.
+#
+# A gate that says *inconclusive* has not failed. It tells how many pictures would decide. Held-out loss decides with a thousand calls of the network, pictures with tens of thousands: use the strongest evidence that fits the change, then the cheapest.
+
+# %% [markdown] id="take-away" section="Take away"
+# ## Take away
+#
+# A distance between piles of pictures needs a name (features, count, reference), an interval and a tolerance. Unlike counts are not compared. *Faster* counts only with *preserved* beside it, and *inconclusive* is an answer.
+#
+# How each measure orders known damage on thousands of pictures, and how the base improved over its training, stands in the README, from recorded runs in `results/reference/`.
+#
+# *Go further.* `python -m course_utils score base-25 --against base` runs the whole gate on a checkpoint a quarter into training. How many pictures does it need before it is sure?
