@@ -1,4 +1,4 @@
-"""The README's figures and ladder: `python -m course_utils.classroom.readme_figures [FILE of records]`."""
+"""The README's figures and ladder: `python -m course_utils.classroom.readme_figures [quality | FILE of records]`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from matplotlib.figure import Figure
 
 from course_utils.atomic import replacing
 from course_utils.classroom.images import film_strip
+from course_utils.classroom.quality_plots import plot_calibration, plot_quality_curve, plot_sampler_sweep
 from course_utils.classroom.roofline import plot_roofline
 from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
 from course_utils.measure import calibrate, load, manifest, profile
 from course_utils.measure.records import Record
 from course_utils.measure.tables import si_text
 
-__all__ = ["first_picture", "ladder", "main", "roofline"]
+__all__ = ["first_picture", "ladder", "main", "quality_figures", "roofline"]
 
 REFERENCE = Path("results/reference")
+RECORDED = {
+    "calibration": plot_calibration,
+    "quality_curve": plot_quality_curve,
+    "samplers": plot_sampler_sweep,
+}  # figures of recorded runs, by the name of the file of their records
 MARKS = ("<!-- ladder:begin -->", "<!-- ladder:end -->")
 
 
@@ -70,6 +76,17 @@ def ladder(records: list[Record]) -> str:
     return "\n".join(lines)
 
 
+def quality_figures() -> None:
+    """Draw the figures of the reference experiments whose records are here; say which are not."""
+    for name, plot in RECORDED.items():
+        path = REFERENCE / f"{name}.jsonl"
+        if not path.exists():
+            print(f"{path} is not there: no {name}.png")
+            continue
+        records = load(path)
+        save(plot(records), name, {"records": path.name, "count": len(records), "manifest": records[-1].manifest})
+
+
 def save(figure: Figure, name: str, made_on: dict[str, Any]) -> None:
     """Write a figure and what it was made on."""
     with replacing(REFERENCE / f"{name}.png") as temporary:
@@ -80,7 +97,10 @@ def save(figure: Figure, name: str, made_on: dict[str, Any]) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Draw both figures, and put the ladder of the named records into the README."""
+    """Draw all figures, only those of recorded quality, or put the ladder of the named records into the README."""
+    if argv == ["quality"]:
+        quality_figures()
+        return 0
     if argv:
         readme = Path("README.md")
         text = readme.read_text()
@@ -92,6 +112,7 @@ def main(argv: list[str]) -> int:
     made_on = manifest()
     save(first_picture(), "first_picture", made_on)
     save(roofline(), "roofline_laptop", made_on)
+    quality_figures()
     return 0
 
 
