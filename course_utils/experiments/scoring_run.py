@@ -58,9 +58,10 @@ def main(argv: list[str] | None = None) -> int:
     if options.grid is not None and options.grid.suffix.lower() != ".png":
         raise ValueError(f"--grid is {str(options.grid)!r}, but pictures are written as PNG: end the name in .png.")
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    subject = loaded(options)
     baseline = load_named(options.against) if options.against else None
     judge = Judge.appointed(chosen_extractor(options, device), device=device)
-    portrait = portrayed(options, judge)
+    portrait = portrayed(subject, options, judge)
     made = score_of(portrait, judge)
     print(made)
     words = spelled(options, portrait, judge)
@@ -74,18 +75,25 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def portrayed(options: argparse.Namespace, judge: Judge) -> Portrait:
-    """The portrait of what was named: a folder of pictures, or a model that draws them now."""
-    path, for_gate = Path(options.what), options.against is not None
+def loaded(options: argparse.Namespace) -> NamedModel | Tensor:
+    """What was named: a model, or the pictures of a folder, uint8 (N, 3, 32, 32)."""
+    path = Path(options.what)
     if not is_picture_folder(path):
-        model, drawing = load_named(options.what, raw_weights=options.raw_weights), drawing_of(options)
-        judge.check(drawing.n, for_gate=for_gate)
-        return portray(model, drawing, judge, name=spoken(options.what))
+        return load_named(options.what, raw_weights=options.raw_weights)
     if options.raw_weights:
         raise ValueError(f"{path} is a folder of pictures, which have no weights: leave --raw-weights out.")
-    images = load_pictures(path, n=options.n)
-    judge.check(len(images), for_gate=for_gate)
-    return portray_pictures(images, judge, name=spoken(options.what))
+    return load_pictures(path, n=options.n)
+
+
+def portrayed(subject: NamedModel | Tensor, options: argparse.Namespace, judge: Judge) -> Portrait:
+    """The portrait of a model, which draws now, or of pictures."""
+    name, for_gate = spoken(options.what), options.against is not None
+    if isinstance(subject, Tensor):
+        judge.check(len(subject), for_gate=for_gate)
+        return portray_pictures(subject, judge, name=name)
+    drawing = drawing_of(options)
+    judge.check(drawing.n, for_gate=for_gate)
+    return portray(subject, drawing, judge, name=name)
 
 
 def print_gate(options: argparse.Namespace, portrait: Portrait, baseline: NamedModel, judge: Judge) -> None:
