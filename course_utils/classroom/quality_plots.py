@@ -35,7 +35,7 @@ FAMILIES = {
 def plot_calibration(records: Sequence[Record], title: str = "") -> Figure:
     """Every dose of damage on each distance, the mildest of a family on top; lines: as many undamaged test images.
 
-    The axes are logarithmic; that of a kernel distance is linear around zero, where its sign is chance.
+    The axes are logarithmic; that of a kernel distance is linear where bounds reach zero.
     """
     kinds = [kind for kind in dict.fromkeys(one.kind for one in records) if kind != HELDOUT]
     groups = _groups(records)
@@ -135,7 +135,7 @@ def _draw_doses(ax: Axes, records: Sequence[Record], groups: Mapping[tuple[str, 
     ax.tick_params(axis="y", length=0)
     ax.set(ylim=(y - 0.6, -0.8))
     ax.grid(axis="y", visible=False)
-    _scale_doses(ax, [one.value for one in records])
+    _scale_doses(ax, [one.value if one.low is None else one.low for one in records], max(one.value for one in records))
 
 
 def _draw_dose(ax: Axes, one: Record | None, y: float, shade: str) -> None:
@@ -189,15 +189,14 @@ def _bars(records: Sequence[Record]) -> np.ndarray:
     return np.array([below, above])
 
 
-def _scale_doses(ax: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis; where some values are not positive it is linear up to a thousandth of the largest."""
-    top = max(values)
-    if min(values) > 0:
+def _scale_doses(ax: Axes, bounds: Sequence[float], top: float) -> None:
+    """A logarithmic axis; where some lower bounds are not positive it is linear up to a thousandth of the top."""
+    if min(bounds) > 0:
         ax.set(xscale="log")
         return
     decade = int(np.floor(np.log10(top)))
     ax.set_xscale("symlog", linthresh=10.0 ** (decade - 3), linscale=0.6)
-    ax.set_xlim(min(1.5 * min(values), -(10.0 ** (decade - 4))), 2 * top)
+    ax.set_xlim(min(1.5 * min(bounds), -(10.0 ** (decade - 4))), 2 * top)
     ax.xaxis.set(major_locator=FixedLocator([0, *(10.0**power for power in range(decade - 3, decade + 1))]))
     ax.xaxis.set_minor_locator(NullLocator())
 

@@ -89,6 +89,16 @@ def test_bars_end_at_the_bounds():
     np.testing.assert_allclose(bars.get_segments()[0][:, 0], [9.0, 12.0])
 
 
+def test_a_bound_below_zero_is_in_sight():
+    records = dose("blur", 1, "sigma 1 px", 10.0, 0.1)
+    config = {**records[1].config, "strength": 0.5, "label": "sigma 0.5 px"}
+    records.append(record(KD, "blur: sigma 0.5 px", config, 0.002, "", low=-0.003, high=0.007, n=5000, manifest={}))
+    ax = plot_calibration(records).axes[1]
+    assert ax.get_xscale() == "symlog"
+    assert ax.get_xlim()[0] < -0.003
+    assert ax.get_xlim()[1] > 0.12
+
+
 def curve(path=None):
     records = [made(kind, "real test images", value, {"run": "real test images", "n": 1000}, path)
                for kind, value in ((FD, 0.7), (KD, 0.0001))]  # fmt: skip
