@@ -20,7 +20,17 @@ import torch
 
 from course_utils.classroom import check, film_strip, predict, show_images
 from course_utils.classroom.doctor import diagnose, table
-from course_utils.diffusion import baseline, ddim, ddpm, ideal_diffusion, load_images, scale, timesteps
+from course_utils.diffusion import (
+    base_card,
+    baseline,
+    ddim,
+    ddpm,
+    ideal_diffusion,
+    load_base,
+    load_images,
+    scale,
+    timesteps,
+)
 from course_utils.measure import detect, measure
 
 size = scale()
@@ -36,29 +46,41 @@ detect(device)
 print(table(diagnose()))
 
 # %% [markdown] id="first-words"
-# Now watch. We start from pure noise and take fifty small steps. The top row is where the sampler stands; the bottom row is the picture it believes in at that moment.
+# Now watch. We start from pure noise and take twenty small steps. The top row is where the sampler stands; the bottom row is the picture that the network believes in at that moment.
 #
-# There is no network yet. The belief comes from the *best possible* denoiser for these pictures: for a finite set it is a formula, an average of all pictures, weighted by how well each explains what is seen.
-# It has every picture at hand, and in the end it recalls one of them. A network has to manage with a few million numbers. It cannot store the set, and that is one reason why it draws pictures that were never there.
+# The network is the course's *base*, trained by this kit on a few processor cores and shipped with it. How long it was allowed to learn stands in the title, and it shows: real training takes a hundred times as many pictures, and the lesson on quality tells how far this one got.
 
 # %% id="first-picture"
-ideal = ideal_diffusion(images.images).to(device)
+base, card = load_base(device=device), base_card()
+learned = f"after {card['images_seen']:,} training pictures"
 seen, believed, at = [], [], []
 
 
 def watch(i, t, x_t, x_0):
-    if i % 6 == 0 or i == 49:
+    if i % 3 == 0 or i == 19:
         seen.append(x_t[0].float())
         believed.append(x_0[0].float())
         at.append(f"t = {t}")
 
 
 torch.manual_seed(3)
-x_0 = ddim(ideal.predictor(), torch.randn(8, 3, 32, 32).to(device), timesteps(50), callback=watch)
-film_strip({"x_t": seen, "believed x_0": believed}, at, f"Fifty steps from noise to a picture ({images.label})")
+x_0 = ddim(base.predictor(), torch.randn(8, 3, 32, 32).to(device), timesteps(20), callback=watch)
+film_strip({"x_t": seen, "believed x_0": believed}, at, f"Twenty steps from noise to a picture, {learned}")
 
 # %% id="first-gallery"
-show_images(x_0, f"Eight pictures out of noise, recalled by the ideal denoiser ({images.label})")
+show_images(x_0, f"Eight pictures that never were, drawn by the base {learned}")
+
+# %% [markdown] id="ideal-words"
+# What would a perfect network draw? For a finite set of pictures the *best possible* denoiser is a formula: an average of all pictures, weighted by how well each explains what is seen. From the same noise:
+
+# %% id="ideal-gallery"
+ideal = ideal_diffusion(images.images).to(device)
+torch.manual_seed(3)
+recalled = ddim(ideal.predictor(), torch.randn(8, 3, 32, 32).to(device), timesteps(20))
+show_images(recalled, f"The same noise, recalled by the ideal denoiser ({images.label})")
+
+# %% [markdown] id="ideal-after"
+# Sharp, and copied: the formula has every training picture at hand and in the end recalls one. A network has to manage with a few million numbers. It cannot store the set, and that is one reason why it draws pictures that were never there.
 
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict

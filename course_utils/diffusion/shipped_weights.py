@@ -21,7 +21,7 @@ SHIPPED_MODELS = {
     "base": "the baseline at laptop scale",
     "base-25": "the same run after 25 % of its steps",
     "base-50": "the same run after 50 % of its steps",
-    "base-seed1": "the baseline trained once more, from another seed",
+    "base-50-seed1": "the baseline from another seed, after as many steps as base-50",
 }
 _AT = {25: "base-25", 50: "base-50", 100: "base"}
 
@@ -37,7 +37,7 @@ def load_shipped(name: str, *, device: torch.device | str = "cpu") -> Diffusion:
 
 
 def load_base(at: int = 100, *, seed: int = 0, device: torch.device | str = "cpu") -> Diffusion:
-    """The shipped baseline after 25, 50 or 100 % of its training (`at`); seed 1 is a second run, shipped at its end.
+    """The shipped baseline after 25, 50 or 100 % of its training (`at`); of seed 1 there is 50 %.
 
     Raises `ValueError` for another share or seed, and as `load_shipped` does.
     """
@@ -61,8 +61,8 @@ def load_base_samples() -> Tensor:
 
 
 def _base_name(at: int, seed: int) -> str:
-    if seed == 1 and at == 100:
-        return "base-seed1"
+    if seed == 1 and at == 50:
+        return "base-50-seed1"
     if seed != 0 or at not in _AT:
-        raise ValueError(f"shipped are at=25, 50 and 100 of seed 0 and at=100 of seed 1, asked was {at=}, {seed=}")
+        raise ValueError(f"shipped are at=25, 50 and 100 of seed 0 and at=50 of seed 1, asked was {at=}, {seed=}")
     return _AT[at]

@@ -1,7 +1,8 @@
 """Does the gate let an equal model pass and stop a worse one? `python -m course_utils.experiments.seeds_gate`.
 
-Two bases from two seeds, trained alike, go through each other's gate, both ways; the base after a quarter and after
-half of its training goes through that of the base. A killed run leaves whole rows; called again it goes on.
+Two bases from two seeds, trained alike for half of the base's steps, go through each other's gate, both ways; the base
+after a quarter and after half of its training goes through the gates of later checkpoints. A killed run leaves whole
+rows; called again it goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from course_utils.shipped import checksums
 
 __all__ = ["PAIRS", "Gallery", "gate_rows", "main", "summary"]
 
-PAIRS = (("base-seed1", "base"), ("base", "base-seed1"), ("base-25", "base"), ("base-50", "base"))  # variant, baseline
+# variant, baseline: equals both ways, then earlier checkpoints of the same run
+PAIRS = (
+    ("base-50-seed1", "base-50"),
+    ("base-50", "base-50-seed1"),
+    ("base-25", "base-50"),
+    ("base-25", "base"),
+    ("base-50", "base"),
+)
 
 
 def parser() -> argparse.ArgumentParser:

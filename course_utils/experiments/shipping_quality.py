@@ -78,7 +78,8 @@ def _tell(name: str, folder: Path, train: Reference, n: int, num_steps: int, see
     drawn = load_base_samples() if name == "base" else draw_pictures(name, n, num_steps, seed, device)
     scores = _distances(_features(drawn, name, device), train)
     how = {"sampler": "ddim", "num_steps": num_steps, "seed": seed, "averaged": True}
-    again = f"python -m course_utils score {name} -n {n} --sampler ddim --num-steps {num_steps} --seed {seed}"
+    how_many = f"-n {n} --sampler ddim --num-steps {num_steps} --seed {seed}"
+    again = f"python -m course_utils score {name} {how_many} --extractor cifar-cnn"
     told["scores"] |= {kind: {**score, **how, "command": again} for kind, score in scores.items()}
     retell(folder, file, {key: value for key, value in told.items() if key not in ("file", "sha256", "bytes")})
     return folder / file

@@ -42,6 +42,8 @@ STUBS = (
     "conv_backward",
     "conv_work",
     "attainable",
+    "frechet",
+    "decide",
 )
 
 
@@ -177,6 +179,34 @@ def test_conv_work(capsys):
         capsys, "conv_work", lambda *a: right(*a, flop_per_multiply_add=1), "one multiply-add counts as 2 FLOP"
     )
     assert_wrong(capsys, "conv_work", lambda *a: right(*a[:5], 4), "bytes, N=16")
+
+
+def test_frechet(capsys):
+    def by_singular_values(mean_a, cov_a, mean_b, cov_b):
+        overlap = torch.linalg.svdvals(torch.linalg.cholesky(cov_a).T @ torch.linalg.cholesky(cov_b)).sum()
+        return (mean_a - mean_b) @ (mean_a - mean_b) + torch.trace(cov_a + cov_b) - 2 * overlap
+
+    def as_if_diagonal(mean_a, cov_a, mean_b, cov_b):
+        return (mean_a - mean_b).square().sum() + (cov_a.diag().sqrt() - cov_b.diag().sqrt()).square().sum()
+
+    def not_squared(mean_a, cov_a, mean_b, cov_b):
+        return (mean_a - mean_b).norm() + by_singular_values(mean_a * 0, cov_a, mean_b * 0, cov_b)
+
+    assert_right(capsys, "frechet", by_singular_values)
+    assert_wrong(capsys, "frechet", as_if_diagonal, "two clouds that are skewed differently")
+    assert_wrong(capsys, "frechet", not_squared, "moved by (3, 4)")
+
+
+def test_decide(capsys):
+    def carefully(low, high, tolerance):
+        return "inconclusive" if low <= tolerance < high else ("preserved", "worse")[high > tolerance]
+
+    assert_right(capsys, "decide", carefully)
+    assert_wrong(
+        capsys, "decide", lambda low, high, at: "preserved" if high < at else "worse", "the tolerance lies inside"
+    )
+    strict = lambda low, high, at: "preserved" if high < at else "worse" if low > at else "inconclusive"  # noqa: E731
+    assert_wrong(capsys, "decide", strict, "at the tolerance is still within it")
 
 
 def test_attainable(capsys):

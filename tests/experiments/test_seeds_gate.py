@@ -39,7 +39,7 @@ def test_every_pair_passes_through_and_no_model_draws_twice(gates, monkeypatch, 
     assert gates() == 0
     assert len(drawn) == 4
     assert load("gates.jsonl") == records
-    assert "base-seed1 against base" in capsys.readouterr().out
+    assert "base-50-seed1 against base" in capsys.readouterr().out
 
     assert cli.main(shlex.split(records[0].config["command"])[3:]) == 0
     again = [one for one in load("results/local/scores.jsonl") if one.kind.startswith("gate")]
@@ -51,7 +51,7 @@ def test_a_model_that_is_not_shipped_is_named_and_left_out(shipped_kit, judge, m
     (row,) = seeds_gate.gate_rows(Drawing(500), judge)
     assert row.name == "base-25 against base"
     assert row.identity["weights"] == ["2", "1"]
-    assert "base-seed1 against base: left out" in capsys.readouterr().out
+    assert "base-50-seed1 against base-50: left out" in capsys.readouterr().out
 
 
 def test_too_few_pictures_are_refused(shipped_kit):

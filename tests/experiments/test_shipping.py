@@ -169,7 +169,7 @@ def test_the_second_seed_has_the_same_training(folder):
     trained("one")
     trained("two", num_steps=6, seed=1)
     ship("heldout", "second")
-    assert (card("base-seed1")["seed"], card("base-seed1")["budget"]["steps"]) == (1, 4)
+    assert (card("base-50-seed1")["seed"], card("base-50-seed1")["budget"]["steps"]) == (1, 2)
     trained("three", "--lr", "1e-3", seed=1)
     for other in ("three", "one"):
         with pytest.raises(ValueError, match="must differ in its seed, and in that alone"):
@@ -248,7 +248,8 @@ def test_scores_of_every_model_come_into_its_card(folder, tmp_path, monkeypatch)
         drawn = sample(load_shipped(name), 25, num_steps=2, seed=0)
         score = card(name)["scores"]["FD (cifar-cnn)"]
         assert score["value"] == pytest.approx(frechet(features(drawn), train), rel=1e-3)
-        assert score["command"] == f"python -m course_utils score {name} -n 25 --sampler ddim --num-steps 2 --seed 0"
+        how = "-n 25 --sampler ddim --num-steps 2 --seed 0 --extractor cifar-cnn"
+        assert score["command"] == f"python -m course_utils score {name} {how}"
     after = card("base-25")
     assert after["scores"].pop("FD (cifar-cnn)")
     assert after["scores"].pop("KD (cifar-cnn)")

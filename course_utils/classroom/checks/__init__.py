@@ -2,6 +2,7 @@
 
 from course_utils.classroom.checks.baseline import add_noise, training_loss
 from course_utils.classroom.checks.profiles import conv_backward
+from course_utils.classroom.checks.quality import decide, frechet
 from course_utils.classroom.checks.rooflines import attainable, conv_work
 from course_utils.classroom.checks.start import seconds_per_picture
 from course_utils.classroom.checks.timings import suspects, timer
@@ -11,6 +12,8 @@ __all__ = [
     "attainable",
     "conv_backward",
     "conv_work",
+    "decide",
+    "frechet",
     "seconds_per_picture",
     "suspects",
     "timer",

@@ -39,7 +39,7 @@ def frechet(answer: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], report: 
     cases = (
         ("a cloud and itself", zero, skewed, zero, skewed, 0.0, "add both traces, take away twice the overlap"),
         ("the same cloud, moved by (3, 4)", zero, one, zero + matrix([3.0, 4.0])[0], one, 25.0, "square the distance"),
-        ("twice as wide in two directions", zero, one, zero, 4 * one, 2.0, "widths enter as roots: (2 - 1)² a direction"),
+        ("twice as wide in two directions", zero, one, zero, 4 * one, 2.0, "widths are roots: (2 - 1)² a direction"),
         (
             "two clouds that are skewed differently",
             zero,
