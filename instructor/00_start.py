@@ -20,17 +20,8 @@ import torch
 
 from course_utils.classroom import check, film_strip, predict, show_images
 from course_utils.classroom.doctor import diagnose, table
-from course_utils.diffusion import (
-    base_card,
-    baseline,
-    ddim,
-    ddpm,
-    ideal_diffusion,
-    load_base,
-    load_images,
-    scale,
-    timesteps,
-)
+from course_utils.diffusion import base_card, baseline, ddim, ddpm, ideal_diffusion
+from course_utils.diffusion import load_base, load_images, scale, timesteps
 from course_utils.measure import detect, measure
 
 size = scale()
@@ -52,7 +43,7 @@ print(table(diagnose()))
 
 # %% id="first-picture"
 base, card = load_base(device=device), base_card()
-learned = f"after {card['images_seen']:,} training pictures"
+learned = f"after {card['budget']['images_seen']:,} training pictures"
 seen, believed, at = [], [], []
 
 
