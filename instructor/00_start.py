@@ -37,9 +37,9 @@ detect(device)
 print(table(diagnose()))
 
 # %% [markdown] id="first-words"
-# Now watch. We start from pure noise and take twenty small steps. The top row is where the sampler stands; the bottom row is the picture that the network believes in at that moment.
+# Now watch. We start from pure noise and take twenty steps. The top row is where the sampler stands; the bottom row is the picture that the network believes in at that moment.
 #
-# The network is the course's *base*, trained by this kit on a few processor cores and shipped with it. How long it was allowed to learn stands in the title, and it shows: real training takes a hundred times as many pictures, and the lesson on quality tells how far this one got.
+# The network is the course's *base*, trained by this kit on a few processor cores and shipped with it. How long it was allowed to learn stands in the title, and it shows: published models have seen more than a thousand times as many pictures, and the lesson on quality tells how far this one got. The sampler is DDIM, which may skip noise levels; DDPM, the original, visits all 1,000 and adds fresh noise at each.
 
 # %% id="first-picture"
 base, card = load_base(device=device), base_card()
@@ -116,7 +116,9 @@ print(f"{size.grid} pictures a call: {batch_call.per_second(size.grid):8.1f} img
 #
 # Training pictures are drowned in noise, a little more at each step $t$, until nothing is left:
 #
-# $$x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \varepsilon, \qquad \varepsilon \sim \mathcal N(0, 1)$$
+# $$x_t = \sqrt{\bar\alpha_t}\; x_0 + \sqrt{1 - \bar\alpha_t}\; \varepsilon, \qquad \varepsilon \sim \mathcal N(0, I)$$
+#
+# where $\bar\alpha_t$ falls from nearly 1 to nearly 0: the share of the picture, in variance, that is left at step $t$.
 #
 # A network learns to look at $x_t$ and tell $x_0$ from $\varepsilon$. To draw, we walk back: start at $t = 999$ with noise, ask the network, step a little towards its belief, ask again.
 #
@@ -183,7 +185,7 @@ for name, nfe in (
     print(f"{name:18} alone {alone:8.2f} s   in a batch {shared:8.3f} s   50,000 pictures {hours:8.1f} h")
 
 # %% [markdown] id="fifty-thousand"
-# Why 50,000? Because the usual measure of picture quality, FID, is computed on that many. To check a picture's quality can cost more than to train for a while: keep that in mind until the part on quality.
+# Why 50,000? Because the usual measure of picture quality, FID, is computed on that many. To check how well a model draws can cost more than to train for a while: keep that in mind until the part on quality.
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal

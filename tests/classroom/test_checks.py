@@ -181,9 +181,29 @@ def test_conv_work(capsys):
     assert_wrong(capsys, "conv_work", lambda *a: right(*a[:5], 4), "bytes, N=16")
 
 
+def root_of(cov):
+    left, values, _ = torch.linalg.svd(cov)
+    return left @ torch.diag(values.sqrt()) @ left.T
+
+
 def test_frechet(capsys):
+    def wrong_side(mean_a, cov_a, mean_b, cov_b):
+        values, vectors = torch.linalg.eigh(cov_a)
+        root = vectors.T * values.clamp(min=0).sqrt() @ vectors
+        overlap = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+        return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+
+    def never_clamped(mean_a, cov_a, mean_b, cov_b):
+        values, vectors = torch.linalg.eigh(cov_a)
+        root = vectors * values.sqrt() @ vectors.T
+        overlap = torch.linalg.eigvalsh(root @ cov_b @ root).sqrt().sum()
+        return (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * overlap
+
+    assert_wrong(capsys, "frechet", wrong_side, "a cloud and itself")
+    assert_wrong(capsys, "frechet", never_clamped, "not yet")
+
     def by_singular_values(mean_a, cov_a, mean_b, cov_b):
-        overlap = torch.linalg.svdvals(torch.linalg.cholesky(cov_a).T @ torch.linalg.cholesky(cov_b)).sum()
+        overlap = torch.linalg.svdvals(root_of(cov_a) @ root_of(cov_b)).sum()
         return (mean_a - mean_b) @ (mean_a - mean_b) + torch.trace(cov_a + cov_b) - 2 * overlap
 
     def as_if_diagonal(mean_a, cov_a, mean_b, cov_b):
@@ -194,7 +214,7 @@ def test_frechet(capsys):
 
     assert_right(capsys, "frechet", by_singular_values)
     assert_wrong(capsys, "frechet", as_if_diagonal, "two clouds that are skewed differently")
-    assert_wrong(capsys, "frechet", not_squared, "moved by (3, 4)")
+    assert_wrong(capsys, "frechet", not_squared, "moved by (3, 4, 0)")
 
 
 def test_decide(capsys):
@@ -205,6 +225,10 @@ def test_decide(capsys):
     assert_wrong(
         capsys, "decide", lambda low, high, at: "preserved" if high < at else "worse", "the tolerance lies inside"
     )
+    above_1 = lambda low, high, at: "preserved" if high <= at else "worse" if low > 1 else "inconclusive"  # noqa: E731
+    assert_wrong(capsys, "decide", above_1, "surely worse than 1, but not surely beyond")
+    forgets = lambda low, high, at: "preserved" if high <= at else "worse" if low > at else None  # noqa: E731
+    assert_wrong(capsys, "decide", forgets, "does every branch return?")
     strict = lambda low, high, at: "preserved" if high < at else "worse" if low > at else "inconclusive"  # noqa: E731
     assert_wrong(capsys, "decide", strict, "at the tolerance is still within it")
 

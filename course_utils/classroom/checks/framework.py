@@ -39,7 +39,10 @@ class Report:
             self.fail(f"it raised {type(error).__name__}: {error}{where_in(answer, error)}")
             raise Stopped from error
         if result is None or isinstance(result, EllipsisType):
-            raise Unanswered
+            if not self.lines:
+                raise Unanswered
+            self.fail("it returned nothing for the next case: does every branch return?")
+            raise Stopped
         return result
 
     def call_for(self, names: tuple[str, ...], answer: Answer, *args: Any) -> tuple[Any, ...]:
