@@ -106,7 +106,9 @@ def _card(
         "manifest": start["manifest"],
     }
     if seen < ENOUGH_IMAGES:
-        told["note"] = f"undertrained: {seen:,} images seen, fewer than 2 million; to go on: {_going_on(seen, start)}"
+        told["note"] = (
+            f"undertrained: {seen:,} images seen, fewer than 2 million; to go on: {_going_on(name, seen, start)}"
+        )
     return told
 
 
@@ -114,13 +116,13 @@ def _verdict(seen: int) -> str:
     return ", undertrained" if seen < ENOUGH_IMAGES else ""
 
 
-def _going_on(seen: int, start: dict[str, Any]) -> str:
-    """The command that trains the shipped base to 2 million images in all."""
+def _going_on(name: str, seen: int, start: dict[str, Any]) -> str:
+    """The command that trains a shipped model to 2 million images in all."""
     options = start["options"]
     batch = options["batch_size"] or 16
     left = -(-(ENOUGH_IMAGES - seen) // batch)
     same = " ".join(f"--{name.replace('_', '-')} {options[name]}" for name in ("scale", "lr", "ema_decay"))
-    return f"python -m course_utils train --init base {same} --batch-size {batch} --num-steps {left} --seed 100"
+    return f"python -m course_utils train --init {name} {same} --batch-size {batch} --num-steps {left} --seed 100"
 
 
 def _rounded(diffusion: Diffusion) -> Diffusion:
