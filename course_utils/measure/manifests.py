@@ -109,10 +109,14 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> dict[str, Any]:
-    """Commit of the kit's checkout and whether anything was changed since; None outside a checkout."""
+    """Commit of the kit's checkout and whether anything but results was changed since; None outside a checkout.
+
+    Results are left out, or the first record of a run would make all that follow look altered.
+    """
     folder = str(Path(__file__).parent)
     commit = _output("git", "-C", folder, "rev-parse", "--short=12", "HEAD")
-    changes = _output("git", "-C", folder, "status", "--porcelain", "--untracked-files=no") if commit else None
+    status = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+    changes = _output("git", "-C", folder, *status) if commit else None
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
 
 
