@@ -39,7 +39,10 @@ def same_denoiser(baseline_losses: Tensor, variant_losses: Tensor, *, tolerance:
         return math.log(means[0] / means[1])
 
     estimate = jackknife(log_ratio, interleaved(n))
-    note = f"Mean losses {baseline.mean():.5f} and {variant.mean():.5f}.{_pairing(baseline, variant)}"
+    means = (
+        f"Mean losses {baseline.mean():.5f} and {variant.mean():.5f}; of these two sets of weights, not of other seeds."
+    )
+    note = f"{means}{_pairing(baseline, variant)}"
     return ratio_evidence(
         "same denoiser", "held-out loss, variant / baseline", estimate, tolerance=tolerance, n=n, note=note
     )
