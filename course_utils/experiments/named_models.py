@@ -16,6 +16,7 @@ from course_utils.diffusion import (
     load_weights,
 )
 from course_utils.shipped import card, sha256_of, shipped, shipped_names
+from course_utils.speedups import STRUCTURAL
 
 __all__ = ["NamedModel", "load_named", "shipped_base"]
 
@@ -43,10 +44,10 @@ def load_named(name: str | Path, *, raw_weights: bool = False, device: torch.dev
         return _from_kit(str(name), raw_weights, device)
     path = _file(path)
     if path.name.startswith("step_") or raw_weights:
-        state = load_checkpoint(path, device=device)
+        state = load_checkpoint(path, treatments=STRUCTURAL, device=device)
         diffusion = state.diffusion if raw_weights else state.averaged()
         return NamedModel(diffusion, path.name, sha256_of(path), state.images_seen, not raw_weights)
-    return NamedModel(load_weights(path, device=device), path.name, sha256_of(path), None)
+    return NamedModel(load_weights(path, treatments=STRUCTURAL, device=device), path.name, sha256_of(path), None)
 
 
 def shipped_base() -> NamedModel | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class RunHistory:
         options = {**self.start(step)["options"], "num_steps": num_steps or step}
         usual = {name: parser().get_default(name) for name in options if name != "seed"}
         given = [
-            f"--{name.replace('_', '-')} {value}"
+            f"--{name.replace('_', '-')} {_typed(value)}"
             for name, value in options.items()
             if value is not None and (name == "seed" or value != usual[name])
         ]
@@ -87,6 +88,11 @@ def machine(made_on: dict[str, Any]) -> str:
     """The device of a manifest in words."""
     threads = made_on["threads"]
     return f"{made_on['device']['name']}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def _typed(value: object) -> str:
+    """An option's value as it is typed."""
+    return shlex.join(value) if isinstance(value, list) else str(value)
 
 
 def _step(path: Path) -> int:

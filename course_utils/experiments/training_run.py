@@ -28,6 +28,7 @@ from course_utils.diffusion import (
     latest,
     load_checkpoint,
     load_images,
+    load_weights,
     save_checkpoint,
     save_weights,
     scale,
@@ -38,6 +39,7 @@ from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.stopping import StopFlag
 from course_utils.experiments.training_log import TrainingLog, read_log
 from course_utils.measure import manifest
+from course_utils.speedups import STRUCTURAL, execution_only, treat
 
 __all__ = ["STOPPED", "main", "run_training"]
 
@@ -65,6 +67,7 @@ class Options:
     heldout: int
     device: str | None
     init: str | None
+    treatments: list[str]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add("--log-every", type=int, default=10, metavar="N", help="steps between readings of the loss")
     add("--heldout", type=int, default=HELDOUT_IMAGES, metavar="N", help="test images for the held-out loss; 0: none")
     add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
+    add("--treatments", nargs="+", default=[], metavar="T", help="in this order, as 'layout' or 'name(key=value)'")
     add("--init", metavar="FILE", help="begin with these weights: a file, a run's folder, or a shipped name (base)")
     return made
 
@@ -145,7 +149,7 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
             diffusion,
             batches,
             num_steps=num_steps,
-            optimizer=adam(options.lr),
+            optimizer=adam(options.lr, fused=True),
             ema_decay=options.ema_decay,
             seed=options.seed,
             state=state,
@@ -183,9 +187,11 @@ def begin_or_resume(
     Raises `ValueError` where the folder holds a run of another recipe, seed or first weights.
     """
     fresh = baseline(options.scale, objective=options.objective, beta_schedule=options.beta_schedule, seed=options.seed)
+    execution = execution_only(options.treatments)
+    fresh = treat(fresh, *(text for text in options.treatments if text not in execution))
     if latest(folder) is None:
-        return (begin_from(init, fresh) if init else fresh).to(device), None
-    state = load_checkpoint(folder, device=device)
+        return treat((begin_from(init, fresh) if init else fresh).to(device), *execution), None
+    state = load_checkpoint(folder, treatments=STRUCTURAL, device=device)
     if state.diffusion.recipe != fresh.recipe or state.seed != options.seed:
         raise ValueError(
             f"{folder} holds a run of {state.diffusion!r} with seed {state.seed}, asked was {fresh!r} with seed "
@@ -193,6 +199,7 @@ def begin_or_resume(
         )
     refuse_other_origin(folder, init)
     print(f"going on at step {state.step:,} of {folder}")
+    state = state.with_model(treat(state.diffusion, *execution).model)
     return state.diffusion, state
 
 
@@ -221,11 +228,10 @@ def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
 
 
 def finish(options: Options, folder: Path, state: TrainState, log: TrainingLog) -> None:
-    """Write the averaged weights and, if asked, the held-out loss on test images."""
-    averaged = state.averaged()
-    save_weights(folder / "weights.safetensors", averaged)
+    """Write the averaged weights and, if asked, their held-out loss on test images, computed in float32."""
+    path = save_weights(folder / "weights.safetensors", state.averaged())
     if options.heldout:
-        loss = held_out(averaged, options)
+        loss = held_out(load_weights(path, treatments=STRUCTURAL, device=state.diffusion.device), options)
         print(loss)
         log.write("heldout", {"step": state.step, "loss": loss.mean, "n": len(loss.per_image), "seed": loss.seed})
 
