@@ -24,7 +24,8 @@ from course_utils.atomic import replacing
 from course_utils.diffusion.baseline import Diffusion, Recipe, Treatment, build
 from course_utils.diffusion.ema import EMA
 from course_utils.diffusion.process import refuse_mps
-from course_utils.diffusion.training import NotFiniteError, TrainState
+from course_utils.diffusion.readings import NotFiniteError
+from course_utils.diffusion.training import TrainState
 from course_utils.diffusion.weights import load_tensors, model_tensors
 
 __all__ = ["latest", "list_checkpoints", "load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
@@ -90,7 +91,7 @@ def load_checkpoint(
         parameter, _, key = name.rpartition(".")
         moments.setdefault(parameter, {})[key] = tensor
     counts = {name: plain[name] for name in ("step", "seed", "images_seen", "optimizer")}
-    return TrainState(diffusion, ema, moments=moments, **counts)
+    return TrainState(diffusion, ema, moments=moments, scaler=plain.get("scaler", {}), **counts)
 
 
 def save_weights(path: str | Path, diffusion: Diffusion, *, dtype: torch.dtype | None = None) -> Path:
@@ -143,6 +144,8 @@ def _contents(state: TrainState) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "ema_decay": state.ema.decay,
         "recipe": state.diffusion.recipe.to_json(),
     }
+    if state.scaler:
+        values["scaler"] = state.scaler
     return tensors, values
 
 

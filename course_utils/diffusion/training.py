@@ -6,19 +6,21 @@ never waits for the device except where it reads losses, every `log_every` steps
 """
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from course_utils.diffusion.baseline import Diffusion
 from course_utils.diffusion.ema import EMA
 from course_utils.diffusion.losses import Loss, denoising_loss
 from course_utils.diffusion.optimizers import MakeOptimizer, Moments, adam, restore_moments, saved_moments
 from course_utils.diffusion.process import Process
+from course_utils.diffusion.readings import NotFiniteError, Readings, StepInfo
 from course_utils.diffusion.seeds import mixed_seed
 
 __all__ = ["LossModule", "NotFiniteError", "StepInfo", "Stepper", "TrainState", "train"]
@@ -26,20 +28,13 @@ __all__ = ["LossModule", "NotFiniteError", "StepInfo", "Stepper", "TrainState", 
 Region = Callable[[str], AbstractContextManager[object]]
 
 
-class NotFiniteError(ValueError):
-    """A loss, gradient or weight became NaN or infinite; `step` says when, counted from 1."""
-
-    def __init__(self, what: str, step: int) -> None:
-        super().__init__(f"{what} at step {step}: lower the learning rate, clip gradients, or compute in float32")
-        self.step = step
-
-
 @dataclass
 class TrainState:
     """All that a run needs to go on: what `train` returns and takes, and what a checkpoint stores.
 
-    `step` counts the steps done. `moments` is the optimizer's memory by parameter name. `losses` are those of the steps
-    done in this process, oldest first; they are not stored.
+    `step` counts the steps done. `moments` is the optimizer's memory by parameter name, `scaler` the loss scaler's
+    state in plain numbers, empty where none was used. `losses` are those of the steps done in this process, oldest
+    first; they are not stored.
     """
 
     diffusion: Diffusion
@@ -49,6 +44,7 @@ class TrainState:
     images_seen: int = 0
     optimizer: str = ""
     moments: Moments = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
     losses: list[float] = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -61,21 +57,6 @@ class TrainState:
     def averaged(self) -> Diffusion:
         """Build the model with the averaged weights, ready to be sampled from."""
         return self.ema.copy_of(self.diffusion)
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What `on_step` learns after each step.
-
-    `loss` and `img_per_s` (since the last reading) are None at steps whose loss is not read. `seconds` counts from the
-    start of this call of `train`.
-    """
-
-    step: int
-    loss: float | None
-    img_per_s: float | None
-    images_seen: int
-    seconds: float
 
 
 class LossModule(nn.Module):
@@ -103,6 +84,7 @@ def train(
     optimizer: MakeOptimizer | None = None,
     loss: Loss = denoising_loss,
     ema_decay: float | None = None,
+    scaler: GradScaler | None = None,
     clip_norm: float | None = 1.0,
     seed: int | None = None,
     rank: int = 0,
@@ -123,36 +105,40 @@ def train(
     uninterrupted one would: the same losses, to the bit, on the same machine (on a GPU with
     `torch.backends.cudnn.deterministic = True`, or its sums differ in the last digits). `optimizer` makes one from
     parameters, by default `adam()`; its memory comes from the state, its options from here. `ema_decay` is the
-    state's, or 0.9995, unless given. `wrap` wraps the `LossModule`; `step_context` surrounds the forward pass;
-    `region(name)` surrounds the phases data, forward, backward, optimizer and ema. `should_stop` is asked after every
-    step; with several processes it must answer the same in all. `checkpoint` is called every `checkpoint_every` steps,
-    once all losses up to there are known to be finite.
+    state's, or 0.9995, unless given. `scaler` multiplies the loss, so that gradients in float16 do not vanish; a step
+    whose gradients overflow under it changes no weights, lowers the scale and counts as done. `wrap` wraps the
+    `LossModule`; `step_context` surrounds the forward pass; `region(name)` surrounds the phases data, forward,
+    backward, optimizer and ema. `should_stop` is asked after every step; with several processes it must answer the
+    same in all. `checkpoint` is called every `checkpoint_every` steps, once all losses up to there are known to be
+    finite.
 
-    Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite, and `ValueError` when the
-    state belongs to another model, optimizer or seed, or a batch lies on another device than the model.
+    Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite (with a scaler: a loss, or a
+    scale below `LEAST_SCALE`), and `ValueError` when the state belongs to another model, optimizer or seed, a batch
+    lies on another device than the model, or a scaler is given for float16 weights, whose gradients it cannot serve.
     """
     state = _begun(diffusion, state, ema_decay, seed)
     module = LossModule(diffusion.model, diffusion.process, loss)
-    loop = Stepper(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region)
-    log = _Log(state, log_every)
+    loop = Stepper(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region, scaler)
+    log = Readings(log_every, state.images_seen)
     was_training = diffusion.model.training
     diffusion.model.train()
     try:
         while state.step < num_steps:
-            log.add(*loop.step(batches, step_context, rank))
+            log.add(*loop.step(batches, step_context, rank), loop.scale())
             stopping = state.step == num_steps or (should_stop is not None and should_stop())
             saving = checkpoint is not None and state.step % checkpoint_every == 0
-            info = log.info(read=stopping or saving)
+            info = log.info(state.step, state.images_seen, read=stopping or saving)
+            state.losses += log.taken()
             if on_step is not None:
                 on_step(info)
             if checkpoint is not None and saving:
-                loop.keep_moments()
+                loop.keep()
                 checkpoint(state)
             if stopping:
                 break
     finally:
         diffusion.model.train(was_training)
-    loop.keep_moments()
+    loop.keep()
     return state
 
 
@@ -169,6 +155,7 @@ class Stepper:
         loss_of: Callable[..., Tensor],
         clip_norm: float | None = 1.0,
         region: Region | None = None,
+        scaler: GradScaler | None = None,
     ) -> None:
         self.state, self.model = state, state.diffusion.model
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -178,6 +165,7 @@ class Stepper:
         self.region = region or (lambda name: nullcontext())
         self.device = state.diffusion.device
         self.random = torch.Generator(self.device)
+        self.scaler = _fitting(scaler, state)
 
     def step(
         self,
@@ -193,16 +181,31 @@ class Stepper:
         with region("forward"), context():
             loss = self.loss_of(x_0, t, eps)
         with region("backward"):
-            loss.backward()
+            (self.scaler.scale(loss) if self.scaler else loss).backward()
         with region("optimizer"):
-            norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            norm = self._update()
         state.step += 1
         state.images_seen += len(x_0)
         with region("ema"):
             state.ema.update(self.model, state.step)
         return loss.detach(), norm
+
+    def scale(self) -> Tensor | None:
+        """The factor on the loss of the coming step, still on the device; None without a scaler."""
+        return self.scaler.scale(torch.ones((), device=self.device)) if self.scaler else None
+
+    def _update(self) -> Tensor:
+        """Clip and apply the gradients, or drop them where they overflowed under a scaler; return their norm."""
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def _here(self, x_0: Tensor) -> Tensor:
         """The batch, once it is known to lie with the model."""
@@ -220,48 +223,11 @@ class Stepper:
         t = torch.randint(num_timesteps, (len(x_0),), generator=self.random, device=x_0.device)
         return t, torch.randn(x_0.shape, generator=self.random, device=x_0.device, dtype=x_0.dtype)
 
-    def keep_moments(self) -> None:
-        """Write the optimizer's memory into the state."""
+    def keep(self) -> None:
+        """Write the memory of the optimizer and of the scaler into the state."""
         self.state.optimizer = type(self.optimizer).__name__
         self.state.moments = saved_moments(self.optimizer, self.model)
-
-
-class _Log:
-    """Reads losses from the device a few at a time, and names the step at which one is not finite."""
-
-    def __init__(self, state: TrainState, every: int) -> None:
-        self.state, self.every = state, every
-        self.unread: list[Tensor] = []
-        self.started = self.last_time = time.perf_counter()
-        self.last_images = state.images_seen
-
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Keep the numbers of a step on the device."""
-        self.unread.append(torch.stack([loss.float(), norm.float()]))
-
-    def info(self, *, read: bool) -> StepInfo:
-        """Describe the step just done, reading the losses when it is time or `read` asks for it."""
-        rate = loss = None
-        if read or self.state.step % self.every == 0:
-            loss = self._read()
-            now, images = time.perf_counter(), self.state.images_seen
-            rate = (images - self.last_images) / (now - self.last_time)
-            self.last_time, self.last_images = now, images
-        seconds = time.perf_counter() - self.started
-        return StepInfo(self.state.step, loss, rate, self.state.images_seen, seconds)
-
-    def _read(self) -> float:
-        """Fetch all unread losses with one wait for the device, and return the last."""
-        rows: list[list[float]] = torch.stack(self.unread).tolist()
-        first = self.state.step - len(rows) + 1
-        self.unread.clear()
-        for step, (loss, norm) in enumerate(rows, first):
-            if not math.isfinite(loss):
-                raise NotFiniteError(f"the loss is {loss}", step)
-            if not math.isfinite(norm):
-                raise NotFiniteError(f"the gradient norm is {norm}", step)
-            self.state.losses.append(loss)
-        return rows[-1][0]
+        self.state.scaler = dict(self.scaler.state_dict()) if self.scaler else {}
 
 
 def _begun(diffusion: Diffusion, state: TrainState | None, ema_decay: float | None, seed: int | None) -> TrainState:
@@ -285,3 +251,18 @@ def _continued(optimizer: torch.optim.Optimizer, state: TrainState) -> torch.opt
         raise ValueError(f"the state was trained with {state.optimizer}, not with {name}; pass the same optimizer")
     restore_moments(optimizer, state.diffusion.model, state.moments)
     return optimizer
+
+
+def _fitting(scaler: GradScaler | None, state: TrainState) -> GradScaler | None:
+    """The scaler with the memory of the state's, if there is any; None where there is none or it is switched off."""
+    if scaler is None or not scaler.is_enabled():
+        return None
+    trained = (parameter for parameter in state.diffusion.model.parameters() if parameter.requires_grad)
+    if any(parameter.dtype == torch.float16 for parameter in trained):
+        raise ValueError(
+            "a scaler cannot serve weights in float16, only float32 ones that compute in it: train under autocast "
+            "(half_precision with mode='autocast'), or in bfloat16"
+        )
+    if state.scaler:
+        scaler.load_state_dict(state.scaler)
+    return scaler

@@ -52,6 +52,11 @@ class RunHistory:
         starts = [entry for entry in self.entries if entry["event"] == "start" and entry["step"] == 0]
         return starts[-1].get("init") if starts else None
 
+    def images_before(self) -> int | None:
+        """The images that the weights it began with had seen; 0 for a fresh start, None where that is not known."""
+        begun = self.begun_from()
+        return begun["images_seen"] if begun else 0
+
     def seconds(self, step: int) -> float:
         """Seconds of training up to `step`, over all the processes that took part and without what they lost."""
         total = latest = 0.0
@@ -72,7 +77,7 @@ class RunHistory:
             if value is not None and (name == "seed" or value != usual[name])
         ]
         begun = self.begun_from()
-        init = [f"--init {begun['source'].removeprefix('the shipped ')}"] if begun else []
+        init = [f"--init {_typed(begun['source'].removeprefix('the shipped '))}"] if begun else []
         return " ".join(["python -m course_utils train", *given, *init])
 
 
@@ -92,7 +97,7 @@ def machine(made_on: dict[str, Any]) -> str:
 
 def _typed(value: object) -> str:
     """An option's value as it is typed."""
-    return shlex.join(value) if isinstance(value, list) else str(value)
+    return shlex.join(value) if isinstance(value, list) else shlex.quote(str(value))
 
 
 def _step(path: Path) -> int:

@@ -39,7 +39,7 @@ from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.stopping import StopFlag
 from course_utils.experiments.training_log import TrainingLog, read_log
 from course_utils.measure import manifest
-from course_utils.speedups import STRUCTURAL, execution_only, treat
+from course_utils.speedups import STRUCTURAL, execution_only, loss_scaler, needs_loss_scaling, treat
 
 __all__ = ["STOPPED", "main", "run_training"]
 
@@ -153,6 +153,7 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
             ema_decay=options.ema_decay,
             seed=options.seed,
             state=state,
+            scaler=loss_scaler(device) if needs_loss_scaling(diffusion.model) else None,
             should_stop=stop,
             on_step=progress,
             checkpoint=keep,
@@ -162,7 +163,7 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
     path = save_checkpoint(folder, state, keep=options.keep)
     complete = state.step >= num_steps
     if complete:
-        finish(options, folder, state, log)
+        finish(options, path, state, log)
     print(f"step {state.step:,}, {state.images_seen:,} images of {images.label} seen: {path}")
     return state, complete
 
@@ -184,23 +185,48 @@ def begin_or_resume(
 ) -> tuple[Diffusion, TrainState | None]:
     """A fresh baseline, with the weights of `init` if given, or the state of the folder's last checkpoint.
 
-    Raises `ValueError` where the folder holds a run of another recipe, seed or first weights.
+    Structural treatments are part of the recipe; those of execution may change from one start to the next. Raises
+    `ValueError` where the folder holds a run of another recipe, seed or first weights.
     """
-    fresh = baseline(options.scale, objective=options.objective, beta_schedule=options.beta_schedule, seed=options.seed)
     execution = execution_only(options.treatments)
-    fresh = treat(fresh, *(text for text in options.treatments if text not in execution))
+    fresh = begun(options, init)
     if latest(folder) is None:
-        return treat((begin_from(init, fresh) if init else fresh).to(device), *execution), None
+        return treat(fresh.to(device), *execution), None
     state = load_checkpoint(folder, treatments=STRUCTURAL, device=device)
     if state.diffusion.recipe != fresh.recipe or state.seed != options.seed:
         raise ValueError(
-            f"{folder} holds a run of {state.diffusion!r} with seed {state.seed}, asked was {fresh!r} with seed "
-            f"{options.seed}: choose another --out, or the options of that run."
+            f"{folder} holds a run of {in_words(state.diffusion)} with seed {state.seed}, asked was {in_words(fresh)} "
+            f"with seed {options.seed}: choose another --out, or the options of that run."
         )
     refuse_other_origin(folder, init)
     print(f"going on at step {state.step:,} of {folder}")
     state = state.with_model(treat(state.diffusion, *execution).model)
     return state.diffusion, state
+
+
+def begun(options: Options, init: NamedModel | None) -> Diffusion:
+    """The model at step 0: a baseline under the structural treatments, which depends on the seed alone, or on `init`.
+
+    Weights of the plain baseline are treated after loading, so that a treatment may start from them; those of a treated
+    one are loaded as they are.
+    """
+    plain = baseline(options.scale, objective=options.objective, beta_schedule=options.beta_schedule, seed=options.seed)
+    structure = [text for text in options.treatments if text not in execution_only(options.treatments)]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(options.seed)
+        if init is None or init.diffusion.recipe != plain.recipe:
+            fresh = treat(plain, *structure)
+            return begin_from(init, fresh) if init else fresh
+        return treat(begin_from(init, plain), *structure)
+
+
+def in_words(diffusion: Diffusion) -> str:
+    """A model and the structural treatments of its recipe, as they are typed."""
+    written = [
+        f"{name}({', '.join(f'{key}={value}' for key, value in params.items())})" if params else name
+        for name, params in diffusion.recipe.treatments
+    ]
+    return f"{diffusion!r}, treatments: {' '.join(written) or 'none'},"
 
 
 def begin_from(init: NamedModel, fresh: Diffusion) -> Diffusion:
@@ -227,11 +253,12 @@ def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
         )
 
 
-def finish(options: Options, folder: Path, state: TrainState, log: TrainingLog) -> None:
-    """Write the averaged weights and, if asked, their held-out loss on test images, computed in float32."""
-    path = save_weights(folder / "weights.safetensors", state.averaged())
+def finish(options: Options, checkpoint: Path, state: TrainState, log: TrainingLog) -> None:
+    """Write the averaged weights and, if asked, their held-out loss on test images, both in float32."""
+    averaged = load_weights(checkpoint, treatments=STRUCTURAL, device=state.diffusion.device)
+    save_weights(checkpoint.with_name("weights.safetensors"), averaged)
     if options.heldout:
-        loss = held_out(load_weights(path, treatments=STRUCTURAL, device=state.diffusion.device), options)
+        loss = held_out(averaged, options)
         print(loss)
         log.write("heldout", {"step": state.step, "loss": loss.mean, "n": len(loss.per_image), "seed": loss.seed})
 

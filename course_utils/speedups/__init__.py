@@ -4,8 +4,34 @@ from course_utils.speedups import half_precision, layout
 cheaper = layout(half_precision(model))
 """
 
-from course_utils.speedups.half_precision import half_precision
-from course_utils.speedups.layout import compiled, layout
-from course_utils.speedups.registry import STRUCTURAL, TREATMENTS, execution_only, treat
+from course_utils.speedups.bottleneck import bottleneck, bottleneck_flop
+from course_utils.speedups.fewer_blocks import evaluation_share, fewer_blocks
+from course_utils.speedups.half_precision import half_precision, loss_scaler, needs_loss_scaling, tf32
+from course_utils.speedups.im2col import conv2d_loops, conv2d_unfold, im2col, im2col_bytes
+from course_utils.speedups.layout import compiled, compiler, layout
+from course_utils.speedups.ranges import range_report
+from course_utils.speedups.registry import STRUCTURAL, TREATMENTS, exactness_of, execution_only, treat
 
-__all__ = ["STRUCTURAL", "TREATMENTS", "compiled", "execution_only", "half_precision", "layout", "treat"]
+__all__ = [
+    "STRUCTURAL",
+    "TREATMENTS",
+    "bottleneck",
+    "bottleneck_flop",
+    "compiled",
+    "compiler",
+    "conv2d_loops",
+    "conv2d_unfold",
+    "evaluation_share",
+    "exactness_of",
+    "execution_only",
+    "fewer_blocks",
+    "half_precision",
+    "im2col",
+    "im2col_bytes",
+    "layout",
+    "loss_scaler",
+    "needs_loss_scaling",
+    "range_report",
+    "tf32",
+    "treat",
+]

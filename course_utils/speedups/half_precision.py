@@ -4,19 +4,25 @@ Exactness: approximate
 
 `autocast` keeps the weights in float32 and lets PyTorch choose the type of each operation: products and convolutions in
 16 bits, sums over many numbers in 32. `pure` stores the weights themselves in 16 bits, all but those of modules that
-are kept. Source: Micikevicius et al., Mixed Precision Training (2018); PyTorch's notes on automatic mixed precision.
+are kept. float16 has 11 significant bits and ends at 65504 and 6e-8; bfloat16 has 8 and the range of float32; TF32, a
+way in which NVIDIA's GPUs multiply float32, has 11 and the range of float32. Source: Micikevicius et al., Mixed
+Precision Training (2018); PyTorch's notes on automatic mixed precision and on numerical accuracy.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Autocast", "half_precision"]
+from course_utils.speedups.layout import refuse_compiled
+
+__all__ = ["Autocast", "as_half", "half_precision", "loss_scaler", "needs_loss_scaling", "tf32"]
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 MODES = ("autocast", "pure")
@@ -31,15 +37,20 @@ def half_precision(
 ) -> nn.Module:
     """Return a copy of `model` that computes in `dtype` and answers in float32; its inputs stay as they are.
 
-    `mode` is `autocast` or `pure`. With `pure`, the modules named in `keep` stay in float32: by default `time_mlp`,
-    where there is one, since bfloat16 has 8 significant bits and cannot tell timestep 997 from 999. Training in
-    float16 needs loss scaling, `loss_scaler()`; bfloat16, whose range is that of float32, needs none.
+    `mode` is `autocast` or `pure`. With `pure`, the modules named in `keep`, with all inside them, stay in float32: by
+    default every `time_mlp`, a few rows of numbers that cost nothing and tell the network its timestep. Modules with
+    running statistics (BatchNorm) stay in float32 whatever `keep` says, since an average that moves by a hundredth
+    stands still in 8 bits. So do weights under training: next to a bfloat16 weight of 1, a step below 1/512 rounds to
+    nothing, which makes `pure` a mode for inference. Training in float16 needs loss scaling, `loss_scaler()`;
+    bfloat16, whose range is that of float32, needs none.
 
-    Raises `ValueError` for another dtype or mode, a model without parameters in float32, and a name that it lacks.
+    Raises `ValueError` for another dtype or mode, a model without parameters in float32, one that is compiled or in
+    half precision already, and a name that it lacks.
     """
     wanted = as_half(dtype)
     if mode not in MODES:
         raise ValueError(f"mode must be autocast or pure, got {mode!r}")
+    refuse_compiled(model, "half_precision")
     _refuse_halved(model)
     if mode == "autocast":
         if keep is not None:
@@ -56,6 +67,40 @@ def as_half(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
+def needs_loss_scaling(model: nn.Module) -> bool:
+    """Whether gradients of `model` pass through float16, where those below 6e-8 become zero."""
+    autocast = any(isinstance(module, Autocast) and module.dtype == torch.float16 for module in model.modules())
+    return autocast or any(parameter.dtype == torch.float16 for parameter in model.parameters())
+
+
+def loss_scaler(device: torch.device | str) -> torch.amp.GradScaler:
+    """Make what `train(scaler=)` takes: a factor on the loss, 65536 at first, halved at each overflow.
+
+    After 2,000 steps without one it doubles. Source: `torch.amp.GradScaler`.
+    """
+    return torch.amp.GradScaler(torch.device(device).type)
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Within it, NVIDIA GPUs multiply float32 in TF32 (`allowed`) or in true float32; afterwards as before.
+
+    PyTorch's default is mixed: convolutions in TF32, matrix products in float32, so that what is called float32 on a
+    GPU often is not. It changes nothing on other devices. Within it PyTorch refuses questions in its older words
+    (`allow_tf32`), which torch.compile asks in mode max-autotune.
+    """
+    cudnn: Any = torch.backends.cudnn  # its attributes are unknown to type checkers
+    backends = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "tf32" if allowed else "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
 class Autocast(nn.Module):
     """A model whose forward pass runs under `torch.autocast`, on the device of its inputs, and answers in float32."""
 
@@ -70,63 +115,99 @@ class Autocast(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model, as it is called without half precision."""
-        with torch.autocast(_device_of(args, self.module), self.dtype):
+        with torch.autocast(_device_of([*args, *kwargs.values()], self.module), self.dtype):
             answer = self.module(*args, **kwargs)
-        return _in_float32(answer)
+        return _mapped(_widened, answer)
 
 
 def _pure(model: nn.Module, dtype: torch.dtype, kept: list[str]) -> nn.Module:
-    """Cast a model in place, but for the modules kept; every module with weights of its own casts what it is given."""
+    """Cast a model in place, but for what is kept; every module with weights of its own casts what it is given."""
     inside = {id(module) for name in kept for module in model.get_submodule(name).modules()}
     for module in model.modules():
-        own = [tensor for tensor in module.parameters(recurse=False) if tensor.is_floating_point()]
-        if own:
-            module.register_forward_pre_hook(_cast_inputs, with_kwargs=False)
+        if _has_statistics(module):
+            continue  # batch norm takes 16-bit images beside float32 statistics, and answers in 16 bits
+        if _own_dtype(module) is not None:
+            module.register_forward_pre_hook(_cast_inputs, with_kwargs=True)
         if id(module) not in inside:
             _cast_own(module, dtype)
-    model.register_forward_hook(_answer_in_float32)
+    model.register_forward_hook(_widen_answer)
     return model
 
 
 def _cast_own(module: nn.Module, dtype: torch.dtype) -> None:
-    """Cast the parameters and buffers that are a module's own, not its children's."""
+    """Cast the parameters and buffers that are a module's own, not its children's; gradients are dropped."""
     for parameter in module.parameters(recurse=False):
         if parameter.is_floating_point():
+            parameter.grad = None
             parameter.data = parameter.data.to(dtype)
     for name, buffer in module.named_buffers(recurse=False):
         if buffer.is_floating_point():
             setattr(module, name, buffer.to(dtype))
 
 
-def _cast_inputs(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Hook: floating inputs take the type of the module's own weights."""
-    dtype = next(tensor.dtype for tensor in module.parameters(recurse=False) if tensor.is_floating_point())
-    return tuple(one.to(dtype) if isinstance(one, Tensor) and one.is_floating_point() else one for one in args)
+def _cast_inputs(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Hook: floating inputs, by position or by name, take the type of the module's own weights."""
+    dtype = _own_dtype(module)
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return _mapped(cast, args), _mapped(cast, kwargs)
 
 
-def _answer_in_float32(module: nn.Module, args: tuple[Any, ...], answer: Any) -> Any:
+def _widen_answer(module: nn.Module, args: tuple[Any, ...], answer: Any) -> Any:
     """Hook: the answer of the whole model in float32."""
-    return _in_float32(answer)
+    return _mapped(_widened, answer)
 
 
-def _in_float32(answer: Any) -> Any:
-    if isinstance(answer, Tensor):
-        return answer.float() if answer.is_floating_point() else answer
-    if isinstance(answer, (tuple, list)):
-        return type(answer)(_in_float32(one) for one in answer)
-    return answer
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in DTYPES.values() else tensor
 
 
-def _device_of(args: tuple[Any, ...], model: nn.Module) -> str:
+def _mapped(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Change every tensor within nested tuples, lists, mappings and dataclasses, each of which keeps its type."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if type(value) is dict:  # torch.compile cannot look into copy.copy
+        return {key: _mapped(change, one) for key, one in value.items()}
+    if isinstance(value, Mapping):
+        made: Any = copy.copy(value)
+        for key, one in value.items():
+            made[key] = _mapped(change, one)
+        return made
+    if is_dataclass(value) and not isinstance(value, type):
+        made = copy.copy(value)
+        for field in fields(value):
+            object.__setattr__(made, field.name, _mapped(change, getattr(value, field.name)))
+        return made
+    if isinstance(value, (tuple, list)):
+        changed = [_mapped(change, one) for one in value]
+        return type(value)(*changed) if hasattr(value, "_fields") else type(value)(changed)
+    return value
+
+
+def _own_dtype(module: nn.Module) -> torch.dtype | None:
+    """The type of a module's own weights; None where it has none, or only whole numbers."""
+    return next((one.dtype for one in module.parameters(recurse=False) if one.is_floating_point()), None)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    return getattr(module, "running_mean", None) is not None
+
+
+def _device_of(inputs: Sequence[Any], model: nn.Module) -> str:
     """The kind of device the inputs lie on, or the model where there is no tensor among them."""
-    tensors = [one for one in args if isinstance(one, Tensor)] + list(model.parameters())[:1]
+    tensors = [one for one in inputs if isinstance(one, Tensor)] or list(model.parameters())[:1]
     return tensors[0].device.type if tensors else "cpu"
 
 
 def _refuse_halved(model: nn.Module) -> None:
+    """Raise `ValueError` for a model that is in half precision already, or that has nothing to be halved."""
     if any(isinstance(module, Autocast) for module in model.modules()):
         raise ValueError("the model runs under autocast already: apply half_precision once")
     found = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if halved := found & set(DTYPES.values()):
+        raise ValueError(f"the model has parameters in {halved.pop()} already: apply half_precision once")
     if torch.float32 not in found:
         seen = ", ".join(sorted(map(str, found))) or "none at all"
         raise ValueError(f"the model must have parameters in torch.float32 to be halved, its parameters are {seen}")
@@ -137,6 +218,8 @@ def _named(model: nn.Module, keep: Sequence[str] | None) -> list[str]:
     known = {name for name, _ in model.named_modules()}
     if keep is None:
         return [name for name in known if name.rpartition(".")[2] in KEPT]
+    if isinstance(keep, str):
+        raise ValueError(f"keep must be a list of names, got {keep!r}: write [{keep!r}]")
     if missing := sorted(set(keep) - known):
         raise ValueError(f"keep names {missing[0]!r}, which the model has not; it has {', '.join(sorted(known)[1:9])}")
     return list(keep)

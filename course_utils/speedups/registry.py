@@ -7,18 +7,24 @@ treat(diffusion, "bottleneck(where=inside, reduction=2)")
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from course_utils.diffusion import Diffusion
+from course_utils.speedups.bottleneck import bottleneck
+from course_utils.speedups.fewer_blocks import fewer_blocks
 from course_utils.speedups.half_precision import half_precision
-from course_utils.speedups.layout import compiled, layout
+from course_utils.speedups.im2col import im2col
+from course_utils.speedups.layout import compiled, layout, refuse_compiled
 
-__all__ = ["STRUCTURAL", "TREATMENTS", "Known", "execution_only", "parse", "treat"]
+__all__ = ["STRUCTURAL", "TREATMENTS", "Known", "exactness_of", "execution_only", "parse", "treat"]
+
+Exactness = Literal["exact", "approximate", "retrained"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Known:
 
     name: str
     kind: str
-    exactness: str
+    exactness: Exactness
     apply: Callable[..., nn.Module]
 
 
@@ -36,7 +42,10 @@ TREATMENTS = {
     known.name: known
     for known in (
         Known("half_precision", "execution", "approximate", half_precision),
+        Known("im2col", "execution", "exact", im2col),
         Known("layout", "execution", "exact", layout),
+        Known("bottleneck", "structural", "retrained", bottleneck),
+        Known("fewer_blocks", "structural", "retrained", fewer_blocks),
         Known("compiled", "execution", "exact", compiled),
     )
 }
@@ -49,12 +58,13 @@ _WORDS = re.compile(r"(?P<name>\w+)(?:\((?P<params>.*)\))?", re.DOTALL)
 def treat(diffusion: Diffusion, *treatments: str) -> Diffusion:
     """Apply treatments in the order given, each as text: `layout` or `half_precision(dtype=float16)`.
 
-    Structural ones are written into the recipe. Raises `ValueError` for one that is not known, or whose parameters are
-    not, and what the treatment itself raises.
+    Structural ones are written into the recipe. `compiled` comes last. Raises `ValueError` for one that is not known,
+    or whose parameters are not, for one after `compiled`, and what the treatment itself raises.
     """
     for text in treatments:
         name, params = parse(text)
         known = TREATMENTS[name]
+        refuse_compiled(diffusion.model, name)
         try:
             model = known.apply(diffusion.model, **params)
         except TypeError as error:
@@ -68,8 +78,15 @@ def execution_only(treatments: Iterable[str]) -> list[str]:
     return [text for text in treatments if TREATMENTS[parse(text)[0]].kind == "execution"]
 
 
+def exactness_of(treatments: Iterable[str]) -> Exactness:
+    """The weakest claim among several treatments: retrained before approximate before exact."""
+    claimed = {TREATMENTS[parse(text)[0]].exactness for text in treatments}
+    order: tuple[Exactness, ...] = ("retrained", "approximate")
+    return next((one for one in order if one in claimed), "exact")
+
+
 def parse(text: str) -> tuple[str, dict[str, Any]]:
-    """Take `name(key=value, ...)` apart; values are Python literals or bare words.
+    """Take `name(key=value, ...)` apart; values are Python literals, bare words, or lists of them, as JSON knows them.
 
     Raises `ValueError` for a name that is no treatment, or text of another form.
     """
@@ -79,14 +96,30 @@ def parse(text: str) -> tuple[str, dict[str, Any]]:
     if found["name"] not in TREATMENTS:
         raise ValueError(f"there is no treatment {found['name']!r}: use one of {', '.join(TREATMENTS)}")
     try:
-        call = ast.parse(f"f({found['params'] or ''})", mode="eval").body
-        assert isinstance(call, ast.Call)
-        if call.args:
-            raise ValueError("parameters need their names")
-        return found["name"], {str(word.arg): _value(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError) as error:
+        params = _params(found["params"] or "")
+        json.dumps(params)
+        return found["name"], params
+    except (SyntaxError, TypeError, ValueError) as error:
         raise ValueError(f"{text!r} cannot be read ({error}): write name(key=value, ...)") from error
 
 
+def _params(text: str) -> dict[str, Any]:
+    """The parameters between the brackets of a call. Raises `ValueError` or `SyntaxError` for anything else."""
+    call = ast.parse(f"f({text})", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("there is more than one pair of brackets")
+    if call.args or any(word.arg is None for word in call.keywords):
+        raise ValueError("parameters need their names")
+    params = {str(word.arg): _value(word.value) for word in call.keywords}
+    if len(params) < len(call.keywords):
+        raise ValueError("a parameter is given twice")
+    return params
+
+
 def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) and node.id not in ("None", "True") else ast.literal_eval(node)
+    """A literal, a bare word as text, or a list of them."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_value(one) for one in node.elts]
+    return ast.literal_eval(node)
