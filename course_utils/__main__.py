@@ -1,9 +1,10 @@
-"""The kit's commands: python -m course_utils doctor | data | train | sample | score | bench | course | build."""
+"""The kit's commands, `python -m course_utils NAME`: `COMMANDS` lists them."""
 
-import errno
 import importlib
-import os
 import sys
+from functools import partial
+
+from course_utils.entry import run_main
 
 __all__ = ["COMMANDS", "main"]
 
@@ -16,6 +17,7 @@ COMMANDS = {
     "score": ("course_utils.experiments.scoring_run", "how good a model's pictures are, and whether it passes a gate"),
     "bench": ("course_utils.experiments.bench", "measure the ladder of speed-ups on this machine"),
     "course": ("course_utils.classroom.authoring.course", "execute every notebook and index the copies"),
+    "report": ("course_utils.classroom.report_page", "one page: predictions, measurements, steps, what is missing"),
     "build": ("course_utils.classroom.authoring.build", "make the notebooks from their sources, or check them"),
 }
 
@@ -32,22 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] not in COMMANDS:
         print(f"There is no command {argv[0]!r}: use one of {', '.join(COMMANDS)}.", file=sys.stderr)
         return 2
-    try:
-        return _run(argv[0], argv[1:])
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except (ValueError, OSError) as error:
-        if os.environ.get("COURSE_DEBUG") == "1":
-            raise
-        print(_sentence(error), file=sys.stderr)
-        return 2
+    return run_main(partial(_run, argv[0]), argv[1:])
 
 
-def _run(name: str, argv: list[str]) -> int:
+def _run(name: str, argv: list[str] | None) -> int:
     try:
         command = importlib.import_module(COMMANDS[name][0])
     except ModuleNotFoundError as error:
@@ -55,14 +45,7 @@ def _run(name: str, argv: list[str]) -> int:
             raise
         raise ValueError(f"{error.name} is not installed in {sys.executable}: type `make lab` first.") from error
     status: int = command.main(argv)
-    sys.stdout.flush()  # here, where a reader that has gone is no error
     return status
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"The disk is full ({error.filename or 'while writing'}): make room and run the same command again."
-    return str(error) or type(error).__name__
 
 
 def _usage() -> str:

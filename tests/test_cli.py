@@ -47,9 +47,9 @@ def test_help_lists_every_command(argv, capsys):
 
 def test_an_unknown_command_is_one_sentence_with_the_list(capsys):
     assert cli.main(["trian"]) == 2
-    assert capsys.readouterr().err == (
-        "There is no command 'trian': use one of doctor, data, train, sample, score, bench, course, build.\n"
-    )
+    said = capsys.readouterr().err
+    assert said.startswith("There is no command 'trian': use one of doctor, data, train, ")
+    assert said.endswith("build.\n")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,8 @@ from tqdm.auto import tqdm
 
 from course_utils.atomic import replacing
 from course_utils.diffusion import ImageSet, load_images, to_float
+from course_utils.entry import StatedDefaults, run_main
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.measure import manifest
 from course_utils.measure.quality.cifar_cnn import CifarCNN
 
@@ -36,47 +40,65 @@ class Run:
     seconds: float = 0.0
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Train from the command line; returns the exit status."""
+def parser() -> argparse.ArgumentParser:
+    """The command line of the classifier's run."""
     made = argparse.ArgumentParser(
         prog="python -m course_utils.experiments.classifier_run",
         description="Train cifar-cnn, the classifier whose features judge pictures.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
-    made.add_argument("--epochs", type=int, default=10, help="passes over the training images")
-    made.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step")
-    made.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation")
-    made.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
-    made.add_argument("--out", type=Path, default=Path("results/local/cifar-cnn"), metavar="FOLDER", help="the run")
-    options = made.parse_args(argv)
+    add = made.add_argument
+    add("--epochs", type=int, default=10, help="passes over the training images")
+    add("--batch-size", type=int, default=128, metavar="N", help="images a step")
+    add("--seed", type=int, default=0, help="seed of weights, order and augmentation")
+    add("--device", help=DEVICE_HELP)
+    add("--out", type=Path, default=Path("results/local/cifar-cnn"), metavar="FOLDER", help="the run")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train from the command line; returns the exit status."""
+    options = parser().parse_args(argv)
+    for option, value in (("--epochs", options.epochs), ("--batch-size", options.batch_size)):
+        if value < 1:
+            raise ValueError(f"{option} is {value}, but must be at least 1.")
+    device = chosen_device(options.device)
     images = load_images("train")
     if not images.is_cifar10:
         raise ValueError("cifar-cnn learns from CIFAR-10 alone: get it with `python -m course_utils data --download`.")
-    run = train_classifier(images, options.epochs, options.batch_size, options.seed, options.device, options.out)
+    run = train_classifier(images, options.epochs, options.batch_size, options.seed, device, options.out)
     test = load_images("test")
     right = accuracy(run.model, test)
+    write(run, right, len(test), options, device)
+    print(f"{options.out}: {right:.2%} of {len(test):,} test images right after {run.seconds / 60:.0f} min of training")
+    return 0
+
+
+def write(run: Run, right: float, tested: int, options: argparse.Namespace, device: str) -> None:
+    """Write the weights and their card: `right` is the share of `tested` test images that were classified rightly."""
     card = {
         "command": "python -m course_utils.experiments.classifier_run",
         "options": {"epochs": options.epochs, "batch_size": options.batch_size, "seed": options.seed},
         "test_accuracy": right,
-        "test_images": len(test),
+        "test_images": tested,
         "seconds": round(run.seconds, 1),
-        "manifest": manifest(device=torch.device(options.device)),
+        "manifest": manifest(device=torch.device(device)),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in run.model.state_dict().items()}
     with replacing(options.out / "cifar-cnn.safetensors") as temporary:
         save_file(tensors, temporary)
     with replacing(options.out / "cifar-cnn.json") as temporary:
         temporary.write_text(json.dumps(card, indent=1) + "\n")
-    print(f"{options.out}: {right:.2%} of {len(test):,} test images right after {run.seconds / 60:.0f} min of training")
-    return 0
 
 
 def train_classifier(images: ImageSet, epochs: int, batch_size: int, seed: int, device: str, folder: Path) -> Run:
     """Train for `epochs` in all, going on with what lies in `folder`; returns the run in evaluation mode.
 
-    Raises `ValueError` where the folder holds a run of another length, batch size or seed.
+    Raises `ValueError` for fewer images than a batch takes, and where the folder holds a run of another length, batch
+    size or seed, or a state that cannot be read.
     """
+    if batch_size > len(images):
+        raise ValueError(f"--batch-size is {batch_size:,}, but there are {len(images):,} images: take a smaller one.")
     asked = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
     run = _begun(asked, device, folder)
     steps = len(images) // batch_size
@@ -115,15 +137,26 @@ def _begun(asked: dict[str, int], device: str, folder: Path) -> Run:
     model = CifarCNN().to(device).to(memory_format=torch.channels_last)
     run = Run(model, torch.optim.SGD(model.parameters(), momentum=MOMENTUM, nesterov=True, weight_decay=DECAY))
     if (folder / "state.pt").is_file():
-        state = torch.load(folder / "state.pt", map_location=device, weights_only=True)
-        found = state.get("options", asked)  # the first runs did not write theirs
-        if found != asked:
-            raise ValueError(f"{folder} holds a run with {found}, asked was {asked}: choose another --out.")
+        state = _state(folder / "state.pt", device)
+        if state["options"] != asked:
+            raise ValueError(f"{folder} holds a run with {state['options']}, asked was {asked}: choose another --out.")
         run.model.load_state_dict(state["model"])
         run.optimizer.load_state_dict(state["optimizer"])
         run.epoch, run.seconds = state["epoch"], state["seconds"]
         print(f"going on after epoch {run.epoch} of {folder}")
     return run
+
+
+def _state(path: Path, device: str) -> dict[str, Any]:
+    """What a run has kept of itself."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        whole = {"options", "model", "optimizer", "epoch", "seconds"} <= state.keys()
+    except (UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or something else: remove it, or choose another --out.") from error
+    if not whole:
+        raise ValueError(f"{path} is not the state of such a run: remove it, or choose another --out.")
+    return state
 
 
 def _keep(run: Run, asked: dict[str, int], folder: Path) -> None:
@@ -148,4 +181,4 @@ def _augmented(x: Tensor, random: torch.Generator) -> Tensor:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

@@ -8,7 +8,6 @@ import math
 import time
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -26,10 +25,14 @@ from course_utils.diffusion import (
     sample,
     scale,
 )
+from course_utils.entry import StatedDefaults
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.named_models import load_named, shipped_base
 from course_utils.measure import manifest
 
-__all__ = ["main", "save_grid"]
+__all__ = ["main", "refuse_steps", "save_grid"]
+
+NUM_TIMESTEPS = 1_000  # of every model that the commands train and that comes with the kit
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m course_utils sample",
         description="Draw pictures into a PNG grid, with a JSON file beside it that says how.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     add(
@@ -56,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("--raw-weights", action="store_true", help="the weights as trained, instead of their running average")
     add("--ideal", action="store_true", help="no network: the closed-form denoiser, which recalls training pictures")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies, for --ideal")
-    add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
+    add("--device", help=DEVICE_HELP)
     return made
 
 
@@ -65,16 +68,26 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.out.suffix.lower() != ".png":
         raise ValueError(f"--out is {str(options.out)!r}, but pictures are written as PNG: end the name in .png.")
-    if options.n < 1 or options.num_steps < 1 or options.batch_size < 1:
-        raise ValueError(f"-n, --num-steps and --batch-size must be at least 1, seen {vars(options)}.")
+    for option, value in (("-n", options.n), ("--batch-size", options.batch_size)):
+        if value < 1:
+            raise ValueError(f"{option} is {value}, but must be at least 1.")
+    refuse_steps(options.num_steps)
+    device = chosen_device(options.device)
     diffusion, source = chosen_model(options)
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     images, seconds = draw(diffusion, options, device)
     save_grid(options.out, images)
     write_card(options, diffusion, source, seconds, device)
     how = f"{options.sampler} with {options.num_steps} steps, {seconds:.1f} s"
     print(f"{options.out}: {len(images)} pictures from {source}, {how}")
     return 0
+
+
+def refuse_steps(num_steps: int) -> None:
+    """Raise ValueError for more model calls than timesteps, or none, before a model is loaded."""
+    if not 1 <= num_steps <= NUM_TIMESTEPS:
+        raise ValueError(
+            f"--num-steps is {num_steps:,}, wanted 1 to {NUM_TIMESTEPS:,}: models of the kit have as many timesteps."
+        )
 
 
 def chosen_model(options: argparse.Namespace) -> tuple[Diffusion, str]:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from course_utils.diffusion import SAMPLERS, SHIPPED_MODELS, list_checkpoints
+from course_utils.entry import StatedDefaults
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray, portray_base, portray_pictures
 from course_utils.experiments.row_files import inside
-from course_utils.experiments.sampling_run import save_grid
-from course_utils.experiments.scoring import command, gate_of, gate_readings, record_all, score_of
+from course_utils.experiments.sampling_run import refuse_steps, save_grid
+from course_utils.experiments.scoring import command, gate_config, gate_of, gate_readings, record_all, score_of
 from course_utils.measure.quality import Extractor
 from course_utils.measure.quality.extractors import best_extractor, cifar_cnn, inception
 
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m course_utils score",
         description="Distances of a model's pictures to CIFAR-10's training images, and its held-out loss.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     add(
@@ -48,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--raw-weights", action="store_true", help="the weights as trained, instead of their running average")
     add("--out", type=Path, default=Path("results/local/scores.jsonl"), metavar="FILE", help="where records go")
     add("-o", "--grid", type=Path, metavar="FILE", help="a PNG for the first 64 pictures")
-    add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
+    add("--device", help=DEVICE_HELP)
     return made
 
 
@@ -57,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.grid is not None and options.grid.suffix.lower() != ".png":
         raise ValueError(f"--grid is {str(options.grid)!r}, but pictures are written as PNG: end the name in .png.")
-    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    refuse_steps(options.num_steps)
+    device = chosen_device(options.device)
     subject = loaded(options)
     baseline = load_named(options.against) if options.against else None
     judge = Judge.appointed(chosen_extractor(options, device), device=device)
@@ -65,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     made = score_of(portrait, judge)
     print(made)
     words = spelled(options, portrait, judge)
-    record_all(made.readings(), portrait.name, {**made.config(), "command": words}, options.out)
+    record_all(made.readings(), portrait.name, {**made.config(), "command": words}, options.out, device=device)
     if baseline is not None:
         print_gate(options, portrait, baseline, judge)
     if options.grid is not None:
@@ -78,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
 def loaded(options: argparse.Namespace) -> NamedModel | Tensor:
     """What was named: a model, or the pictures of a folder, uint8 (N, 3, 32, 32)."""
     path = Path(options.what)
+    if path.is_dir() and not list_checkpoints(path) and not _pictures(path):
+        raise FileNotFoundError(f"{path} holds no checkpoint and no pictures (PNG, JPEG): name another folder.")
     if not is_picture_folder(path):
         return load_named(options.what, raw_weights=options.raw_weights)
     if options.raw_weights:
@@ -104,8 +109,8 @@ def print_gate(options: argparse.Namespace, portrait: Portrait, baseline: NamedM
     found = gate_of(portrait, other, judge)
     for one in found:
         print("", one, sep="\n")
-    config = {"variant": portrait.name, "baseline": name, "command": spelled(options, portrait, judge)}
-    record_all(gate_readings(found), f"{portrait.name} against {name}", config, options.out)
+    config = {**gate_config(portrait, other, judge), "command": spelled(options, portrait, judge)}
+    record_all(gate_readings(found), f"{portrait.name} against {name}", config, options.out, device=judge.device)
 
 
 def drawing_of(options: argparse.Namespace, n: int | None = None) -> Drawing:
@@ -130,13 +135,19 @@ def add_extractor_options(parser: argparse.ArgumentParser, default: str) -> None
     """Add `--extractor` and `--inception` to a command line."""
     names = ["auto", "inception", "cifar-cnn"]
     parser.add_argument(
-        "--extractor", choices=names, default=default, help="auto: inception where its weights are on disk"
+        "--extractor",
+        choices=names,
+        default=default,
+        help="auto: inception where its weights and its reference of CIFAR-10 are on disk, else cifar-cnn",
     )
     parser.add_argument("--inception", type=Path, metavar="FILE", help="Inception's weights, for FID and KID")
 
 
 def chosen_extractor(options: argparse.Namespace, device: str) -> Extractor:
-    """The extractor that the options name. Raises `ValueError` for weights of another one than was asked for."""
+    """The extractor that the options name; which one `auto` took, and why, is printed.
+
+    Raises `ValueError` for weights of another one than was asked for.
+    """
     if options.extractor == "cifar-cnn":
         if options.inception is not None:
             raise ValueError(
@@ -145,7 +156,7 @@ def chosen_extractor(options: argparse.Namespace, device: str) -> Extractor:
         return cifar_cnn(device=device)
     if options.extractor == "inception" or options.inception is not None:
         return inception(options.inception, device=device)
-    return best_extractor(device=device)
+    return best_extractor(device=device, tell=print)
 
 
 def is_picture_folder(path: Path) -> bool:
@@ -156,7 +167,7 @@ def is_picture_folder(path: Path) -> bool:
 def load_pictures(folder: Path, *, n: int | None = None) -> Tensor:
     """The first `n` pictures of a folder (all, if None) by name, uint8 (N, 3, 32, 32).
 
-    Raises `ValueError` for a picture that is not RGB of 32 x 32 pixels, or fewer than `n`.
+    Raises `ValueError` for a picture that is damaged or not RGB of 32 x 32 pixels, which it names, or fewer than `n`.
     """
     paths = _pictures(folder)
     if n is not None and not 1 <= n <= len(paths):
@@ -179,5 +190,5 @@ def _picture(path: Path) -> np.ndarray:
                 seen = f"{image.mode}, {image.width} x {image.height} pixels"
                 raise ValueError(f"{path} is {seen}, wanted RGB, {SIDE} x {SIDE}: convert it, or move it elsewhere.")
             return np.asarray(image)
-    except UnidentifiedImageError as error:
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is no picture that can be read: save it again, or move it elsewhere.") from error

@@ -56,9 +56,20 @@ class Verdict(Tabular):
     @property
     def missing(self) -> tuple[Kind, ...]:
         """The kinds of evidence that the claimed exactness needs and that are not here."""
-        if self.exactness is None or any(one.kind == KINDS[0] and one.outcome == "preserved" for one in self.quality):
+        if self.exactness is None or self._is_same_function:
             return ()
         return tuple(kind for kind in NEEDED[self.exactness] if kind not in {one.kind for one in self.quality})
+
+    @property
+    def seeds_unknown(self) -> tuple[Kind, ...]:
+        """The kinds of evidence on a retrained variant whose bounds leave out what another seed would change."""
+        if self.exactness != "retrained" or self._is_same_function:
+            return ()
+        return tuple(one.kind for one in self.quality if one.kind != KINDS[0] and not one.seed_spread)
+
+    @property
+    def _is_same_function(self) -> bool:
+        return any(one.kind == KINDS[0] and one.outcome == "preserved" for one in self.quality)
 
     @property
     def strongest(self) -> Evidence | None:
@@ -75,6 +86,12 @@ class Verdict(Tabular):
             found.append("Quality: not checked.")
         if self.missing:
             found.append(f"Missing for a treatment that is {self.exactness}: {' and '.join(self.missing)}.")
+        if self.seeds_unknown:
+            kinds = " and ".join(self.seeds_unknown)
+            found.append(
+                f"Spread between seeds unknown, {kinds}: the bounds are over images alone, and another seed of the same"
+                " recipe may fall outside them."
+            )
         if self.strongest:
             found.append(f"Strongest evidence: {self.strongest.kind}. {self.strongest.chances()}".rstrip())
         return tuple(found)
@@ -93,8 +110,9 @@ def verdict(
     """Join a speed-up, as `compare(...).speedup(name)` returns it, with the evidence on quality.
 
     With an `exactness` the evidence it needs has to be there: `exact` the same function, `approximate` the same
-    denoiser, `retrained` the same denoiser and the same distribution. Raises ValueError for a bare number in place of
-    the speed-up, for what is no evidence and for another exactness.
+    denoiser, `retrained` the same denoiser and the same distribution; of a retrained one it is also said where the
+    spread between seeds is not in the bounds (`seed_spread` of the gates). Raises ValueError for a bare number in place
+    of the speed-up, for what is no evidence and for another exactness.
     """
     if not isinstance(speed, Ratio):
         seen = repr(speed) if isinstance(speed, (int, float)) else f"a {type(speed).__name__}"

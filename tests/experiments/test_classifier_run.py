@@ -82,6 +82,41 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
             train(tmp_path / "run", **{"epochs": 1, **other})
 
 
+def test_a_state_of_another_kind_is_refused(tmp_path):
+    place = tmp_path / "run" / "state.pt"
+    train(place.parent, 1)
+    state = torch.load(place, weights_only=True)
+    del state["options"]  # nobody could tell which run this is
+    torch.save(state, place)
+    with pytest.raises(
+        ValueError, match=r"state\.pt is not the state of such a run: remove it, or choose another --out"
+    ):
+        train(place.parent, 1)
+    place.write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match=r"state\.pt is damaged or something else: remove it, or choose another --out"):
+        train(place.parent, 1)
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="--batch-size is 8, but there are 4 images"):
+        train(tmp_path / "run", images=image_set(4))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--epochs", "0"], "--epochs is 0, but must be at least 1"),
+        (["--batch-size", "-8"], "--batch-size is -8, but must be at least 1"),
+        (["--device", "gpu"], "--device is 'gpu', wanted cpu, cuda"),
+    ],
+)
+def test_options_are_checked_before_images_are_loaded(monkeypatch, words, sentence):
+    monkeypatch.setattr(classifier_run, "load_images", None)
+    with pytest.raises(ValueError, match=sentence):
+        classifier_run.main(words)
+
+
 def test_it_learns_what_can_be_learned(tmp_path):
     images = image_set(64, classes=2)
     images.images[images.labels == 1] += 100

@@ -104,7 +104,8 @@ def test_the_ideal_denoiser_needs_no_run():
         ([], FileNotFoundError, "results/local holds no training run of scale 'smoke'"),
         (["nowhere.safetensors"], FileNotFoundError, "there is no"),
         (["-o", "grid.jpg"], ValueError, "end the name in .png"),
-        (["-n", "0"], ValueError, "must be at least 1"),
+        (["-n", "0"], ValueError, "-n is 0, but must be at least 1"),
+        (["--batch-size", "0"], ValueError, "--batch-size is 0, but must be at least 1"),
     ],
 )
 def test_mistakes_get_one_sentence(words, error, complaint):

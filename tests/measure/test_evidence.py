@@ -39,8 +39,8 @@ def test_it_prints_a_row_and_what_it_could_have_shown():
     assert "1.010 (0.989–1.031)" in row
     assert row.endswith("at most 1.02  500  inconclusive")
     assert chances == (
-        "An equal variant passes with 48 %; one 5.2 % worse is caught 4 times in 5."
-        " About 1,300 images would let an equal one pass 4 times in 5."
+        "An equal variant with this much scatter would pass with probability 0.48;"
+        " one 5.2 % worse would be caught 4 times in 5. About 1,300 images would let an equal one pass 4 times in 5."
     )
     assert note == "So."
     assert (
@@ -51,9 +51,12 @@ def test_it_prints_a_row_and_what_it_could_have_shown():
 
 def test_a_sharp_gate_asks_for_no_more_images_and_a_blunt_one_says_times():
     sharp = ratio_evidence("same denoiser", "loss", Estimate(0.0, 0.001, 19), tolerance=1.02, n=500)
-    assert sharp.chances() == "An equal variant passes with more than 99 %; one 2.3 % worse is caught 4 times in 5."
+    assert sharp.chances() == (
+        "An equal variant with this much scatter would pass with probability above 0.99;"
+        " one 2.3 % worse would be caught 4 times in 5."
+    )
     blunt = ratio_evidence("same distribution", "FD", Estimate(0.0, 0.4, 19), tolerance=1.05, n=500)
-    assert "one 2.9 times as bad is caught" in blunt.chances()
+    assert "one 2.9 times as bad would be caught" in blunt.chances()
 
 
 @pytest.mark.parametrize("tolerance", [1.0, 0.95, math.nan, math.inf])

@@ -160,6 +160,16 @@ def test_the_distance_gate_has_the_power_that_it_says():
     assert np.mean(caught) == pytest.approx(0.8, abs=noise(0.8, runs))
 
 
+def test_of_endless_piles_the_distance_gate_passes_more_than_it_says_of_n_images():
+    dice, runs, shift = np.random.default_rng(10), 200, 0.5
+    shifts = (shift, shift * math.sqrt(1.05))  # 1.05 times as far, but for what 500 images add to both
+    found = [same_distribution(*paired(dice, shifts, correlation=0.999), standard(8)) for _ in range(runs)]
+    assert np.mean([one.value for one in found]) < 1.05
+    passed = np.mean([one.outcome == "preserved" for one in found])
+    assert passed > 0.05 + noise(0.05, runs)
+    assert "pulls the ratio towards 1" in found[0].note
+
+
 def test_where_little_but_sampling_error_is_left_the_bounds_are_wide_not_narrow():
     dice, runs = np.random.default_rng(4), 150
     found = [same_distribution(*paired(dice, (0.0, 0.0)), standard(8)) for _ in range(runs)]

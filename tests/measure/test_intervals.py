@@ -132,6 +132,19 @@ def test_power_is_near_its_short_form():
     assert power.needed == pytest.approx(400 * (short * error / math.log(1.05)) ** 2, rel=0.02)
 
 
+@pytest.mark.parametrize(("error", "floor"), [(0.012, 0.004), (0.02, 0.006)])
+def test_rows_that_are_needed_beside_an_error_that_none_takes_away(error, floor):
+    df, n, tolerance = 19, 1000, 1.02
+    needed = power_of(Estimate(0.0, error, df), tolerance, n, floor=floor).needed
+    left = math.sqrt((error**2 - floor**2) * n / needed + floor**2)
+    assert power_of(Estimate(0.0, left, df), tolerance, n).pass_probability == pytest.approx(0.8, abs=0.002)
+    assert needed > power_of(Estimate(0.0, error, df), tolerance, n).needed
+
+
+def test_no_number_of_rows_is_enough_where_the_rest_alone_is_too_large():
+    assert power_of(Estimate(0.0, 0.012, 19), 1.02, 1000, floor=0.0119).needed is None
+
+
 def test_power_without_any_error_is_certain():
     assert power_of(Estimate(0.0, 0.0, 19), 1.02, 500) == (1.0, 1.02, 1)
     assert power_of(Estimate(0.0, 1e-30, 19), 1.02, 500).pass_probability == 1.0

@@ -8,8 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from course_utils import shipped as shipped_files
-from course_utils.measure.quality import best_extractor, cifar_cnn, extract, inception, inception_weights
+from course_utils.measure.quality import (
+    best_extractor,
+    cifar_cnn,
+    extract,
+    extractor_from,
+    inception,
+    inception_weights,
+)
 from course_utils.measure.quality.cifar_cnn import CifarCNN
+from course_utils.measure.quality.references import kept_reference
 from course_utils.shipped import sha256_of
 
 
@@ -192,11 +200,56 @@ def test_a_download_that_fails_or_brings_something_else_leaves_nothing(tmp_path,
     assert not [path for path in (tmp_path / "torch").rglob("*") if path.is_file()]
 
 
-def test_the_best_extractor_is_inception_where_it_is_on_disk(classifier, tmp_path, monkeypatch):
+def test_the_best_extractor_is_inception_where_its_weights_and_its_reference_are_here(
+    classifier, tmp_path, monkeypatch
+):
     monkeypatch.setattr(shipped_files, "SHIPPED", tmp_path)
+    monkeypatch.chdir(tmp_path)
     path = classifier[1].rename(tmp_path / "cifar-cnn.safetensors")
     (tmp_path / "SHA256SUMS").write_text(f"{sha256_of(path)}  {path.name}\n")
-    assert best_extractor().name == "cifar-cnn"
-    torch.save({"fc.bias": torch.zeros(3)}, cached(tmp_path))
+    told = []
+    assert best_extractor(tell=told.append).name == "cifar-cnn"
+    place = cached(tmp_path)
+    torch.save({"fc.bias": torch.zeros(3)}, place)
+    assert best_extractor(tell=told.append).name == "cifar-cnn"
+    assert told[0] == "Extractor: cifar-cnn, since Inception's weights are not on this machine."
+    assert told[1].startswith("Extractor: cifar-cnn, since Inception's weights are here, but not CIFAR-10's reference")
+
+    sha256 = sha256_of(place)
+    kept = kept_reference(f"inception-v3, sha256 {sha256[:8]}", sha256)
+    kept.parent.mkdir(parents=True)
+    kept.touch()
     with pytest.raises(ValueError, match="does not hold Inception's weights"):
-        best_extractor()  # it was Inception's file that it took
+        best_extractor(tell=told.append)  # it was Inception's file that it took
+    assert told[2].startswith("Extractor: inception-v3, since its weights and its reference of CIFAR-10 are here")
+
+
+def precisions():
+    return [part.fp32_precision for part in (torch.backends.cuda.matmul, torch.backends.cudnn.conv)]
+
+
+@pytest.fixture
+def tf32_products():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    yield
+    matmul.fp32_precision = before
+
+
+def test_an_extractor_works_in_true_float32_and_puts_back_what_was_set(tf32_products):
+    before, seen = precisions(), []
+    assert before == ["tf32", "tf32"]  # torch's default for convolutions
+
+    def looking(images):
+        seen.append(precisions())
+        return images.float().flatten(1)
+
+    extractor_from("looking", looking)(pictures(2))
+
+    def failing(images):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        extractor_from("failing", failing)(pictures(2))
+    assert (seen, precisions()) == ([["ieee", "ieee"]], before)

@@ -4,6 +4,8 @@ An Inception takes up to a second an image on one core, and torch-fidelity's eig
 numbers several seconds, so all tests share one Inception, three images a side, and one score.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -20,9 +22,11 @@ from course_utils.measure.quality import (
     inception,
     kernel_distance,
 )
+from course_utils.measure.quality.references import kept_reference
 from course_utils.shipped import sha256_of
 
 N = 3
+KEYS = ("frechet_inception_distance", "kernel_inception_distance_mean", "kernel_inception_distance_std")
 
 
 class Untrained(FeatureExtractorInceptionV3):
@@ -146,9 +150,36 @@ def test_a_data_set_of_torch_fidelity_may_be_the_reference(
     assert [path.name for path in tmp_path.iterdir()] == [f"inception-{sha256_of(weights)[:16]}"]
 
 
-def test_the_variable_names_the_weights_and_makes_inception_the_best_extractor(weights, monkeypatch):
+def test_with_a_reference_the_variable_makes_inception_the_best_extractor(weights, extractor, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_INCEPTION", str(weights))
-    assert best_extractor().name.startswith("inception-v3, sha256")
+    monkeypatch.chdir(tmp_path)
+    kept = kept_reference(extractor.name, extractor.sha256)
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert best_extractor().name == extractor.name
+
+
+@pytest.mark.parametrize(("device", "current"), [("cuda:1", [1]), ("cuda", [None]), ("cpu", [])])
+def test_the_named_gpu_is_the_one_that_torch_fidelity_works_on(images, weights, tmp_path, monkeypatch, device, current):
+    entered, left, seen = [], [], {}
+
+    @contextmanager
+    def gpu(chosen):
+        entered.append(chosen.index)
+        yield
+        left.append(chosen.index)
+
+    def calculate(**options):
+        assert (entered, left) == (current, [])
+        seen.update(options, convolutions=torch.backends.cudnn.conv.fp32_precision)
+        return dict.fromkeys(KEYS, 1.0)
+
+    monkeypatch.setattr(torch.cuda, "device", gpu)
+    monkeypatch.setattr(torch_fidelity, "calculate_metrics", calculate)
+    fid_kid(images, images, weights=weights, device=device, cache=tmp_path)
+    assert (entered, left) == (current, current)
+    assert (seen["cuda"], seen["convolutions"]) == (bool(current), "ieee")
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
 def test_what_cannot_be_scored_is_refused_before_any_work(images, reference, weights, tmp_path):

@@ -1,6 +1,7 @@
 """Verdicts: every pairing of speed and quality, what a claim has to bring, and what is said."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,31 @@ def test_missing_evidence_excuses_no_loss():
     assert verdict(FASTER, evidence("worse"), exactness="retrained").outcome == "faster but worse"
 
 
+SEEDS = replace(DENOISER, seed_spread=0.03), replace(PILES, seed_spread=0.01)
+
+
+@pytest.mark.parametrize(
+    ("exactness", "quality", "unknown"),
+    [
+        ("retrained", [DENOISER, PILES], "same denoiser and same distribution"),
+        ("retrained", [SEEDS[0], PILES], "same distribution"),
+        ("retrained", [replace(DENOISER, seed_spread=0.0), SEEDS[1]], "same denoiser"),  # no two trainings are alike
+        ("retrained", [evidence("worse"), SEEDS[1]], "same denoiser"),
+        ("retrained", SEEDS, None),
+        ("retrained", [EQUAL, DENOISER], None),
+        ("approximate", [DENOISER], None),
+        (None, [DENOISER, PILES], None),
+    ],
+)
+def test_of_a_retrained_variant_it_is_said_that_seeds_are_not_in_the_bounds(exactness, quality, unknown):
+    found = [one for one in verdict(FASTER, quality, exactness=exactness).reasons if "between seeds" in one]
+    if unknown is None:
+        assert found == []
+    else:
+        (sentence,) = found
+        assert sentence.startswith(f"Spread between seeds unknown, {unknown}: the bounds are over images alone")
+
+
 def test_another_function_decides_only_what_is_claimed_exact():
     assert (EQUAL.outcome, OTHER.outcome, BROKEN.outcome) == ("preserved", "different", "worse")
     assert verdict(FASTER, EQUAL).outcome == "preserved and faster"
@@ -119,7 +145,8 @@ def test_it_names_its_strongest_evidence_and_what_that_could_have_shown():
     found = verdict(FASTER, [drawn, loss])
     assert found.strongest is loss
     assert found.reasons[-1] == (
-        "Strongest evidence: same denoiser. An equal variant passes with 98 %; one 3.3 % worse is caught 4 times in 5."
+        "Strongest evidence: same denoiser. An equal variant with this much scatter would pass with probability 0.98;"
+        " one 3.3 % worse would be caught 4 times in 5."
     )
     assert verdict(FASTER, [drawn, EQUAL]).strongest is EQUAL
 

@@ -6,7 +6,7 @@ Shapes: n images in each pile, of which row i began with the same noise; m of th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +16,7 @@ from course_utils.measure.quality.distances import fewest_images, frechet_distan
 from course_utils.measure.quality.evidence import Evidence, ratio_evidence
 from course_utils.measure.quality.features import Features, Statistics, refuse_unlike
 from course_utils.measure.quality.intervals import GROUPS, Estimate, interleaved, jackknife
+from course_utils.measure.quality.seeds import seed_spread_of, seeds_note
 
 if TYPE_CHECKING:
     from course_utils.measure.quality.references import Reference
@@ -41,14 +42,17 @@ def same_distribution(
     *,
     tolerance: float = DISTANCE_TOLERANCE,
     groups: int = GROUPS,
+    seed_spread: float | Sequence[float] | Tensor | None = None,
 ) -> Evidence:
     """Ratio of the Fréchet distances of two piles to a reference, row i of both drawn from the same seed.
 
     The jackknife leaves the same rows out of both, and takes the reference as given. With n images either distance is
-    too large; what is added stands in both and pulls the ratio towards 1, and where little else is left the bounds are
-    wider than they need be. A reference with features adds the difference
-    of the kernel distances, which has no such bias, to the note. Raises ValueError for unlike counts or extractors, for
-    fewer than 500 images or than a Fréchet distance takes, and for a pile at distance 0.
+    too large; what is added stands in both and pulls the ratio towards 1. The bounds hold of the ratio at n images, not
+    of that of endless ones, and where little but the addition is left they are wider than they need be. A reference
+    with features adds the difference of the kernel distances, which has no such bias, to the note. For a network that
+    was trained anew, `seed_spread` adds what seeds of one recipe differ by, as `same_denoiser` says: a relative
+    standard deviation, or the distances of several seeds at this n. Raises ValueError for unlike counts or extractors,
+    for fewer than 500 images or than a Fréchet distance takes, for a pile at distance 0 and for what is no such spread.
     """
     known = reference if isinstance(reference, Statistics) else reference.statistics
     _refuse_unlike_piles(baseline, variant)
@@ -69,9 +73,11 @@ def same_distribution(
     ]
     if not isinstance(reference, Statistics):
         notes.append(_kernel_note(kernel_difference(baseline, variant, reference.features, groups=groups), known))
+    spread = None if seed_spread is None else seed_spread_of(seed_spread)
+    notes.append(seeds_note(spread))
     estimate = jackknife(log_ratio, interleaved(n, groups))
-    what = f"{name}, variant / baseline"
-    return ratio_evidence("same distribution", what, estimate, tolerance=tolerance, n=n, note="\n".join(notes))
+    what, note = f"{name}, variant / baseline", "\n".join(notes)
+    return ratio_evidence("same distribution", what, estimate, tolerance=tolerance, n=n, note=note, spread=spread)
 
 
 def kernel_difference(baseline: Features, variant: Features, reference: Features, *, groups: int = GROUPS) -> Estimate:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from course_utils.measure.quality.intervals import Estimate
 from course_utils.measure.quality.power import POWER, power_of
+from course_utils.measure.quality.seeds import SeedSpread, with_seeds
 from course_utils.measure.tables import Table, Tabular
 
 __all__ = ["KINDS", "Evidence", "Finding", "Kind", "ratio_evidence"]
@@ -26,9 +27,13 @@ KINDS: tuple[Kind, ...] = ("same function", "same denoiser", "same distribution"
 class Evidence(Tabular):
     """One measured comparison of a variant with its baseline: `value` of `what`, from `n` numbers or images.
 
-    Of a ratio variant / baseline, 1 says equal and more says worse; `low` and `high` are one-sided 95 % bounds each, so
-    that either conclusion errs one time in 20 at the very tolerance, and more rarely elsewhere. `pass_probability`,
-    `detectable` and `needed` are those of `Power`; None where the outcome is no matter of chance.
+    Of a ratio variant / baseline, 1 says equal and more says worse; `low` and `high` are one-sided 95 % bounds each. A
+    variant at the very tolerance is therefore passed one time in 20, one beyond it more rarely, and none within it is
+    called worse more often. That is said of the ratio at this count of images: a Fréchet distance is too large at any
+    count, what is added pulls the ratio towards 1, and so a variant whose distance from endless images would be just
+    beyond the tolerance is passed more often. `seed_spread` is the relative standard deviation between seeds that the
+    bounds cover; None where it is unknown, and they cover images alone. `pass_probability`, `detectable` and `needed`
+    are those of `Power`; None where the outcome is no matter of chance, `needed` also where no number is enough.
     """
 
     kind: Kind
@@ -42,6 +47,7 @@ class Evidence(Tabular):
     pass_probability: float | None = None
     needed: int | None = None
     note: str = ""
+    seed_spread: float | None = None
 
     @property
     def outcome(self) -> Finding:
@@ -72,10 +78,13 @@ class Evidence(Tabular):
         """What it could have shown, in a sentence or two; empty where that is no matter of chance."""
         if self.detectable is None or self.pass_probability is None:
             return ""
-        passes = "more than 99 %" if self.pass_probability > 0.99 else f"{100 * self.pass_probability:.0f} %"
-        sentence = f"An equal variant passes with {passes}; one {_worse(self.detectable)} is caught 4 times in 5."
-        if self.needed is None or self.pass_probability >= POWER:
+        passes = "above 0.99" if self.pass_probability > 0.99 else f"{self.pass_probability:.2f}"
+        equal = f"An equal variant with this much scatter would pass with probability {passes}"
+        sentence = f"{equal}; one {_worse(self.detectable)} would be caught 4 times in 5."
+        if self.pass_probability >= POWER or (self.needed is None and not self.seed_spread):
             return sentence
+        if self.needed is None:
+            return f"{sentence} No number of images changes that: seeds alone scatter too much for this tolerance."
         return f"{sentence} About {_rounded_up(self.needed):,} images would let an equal one pass 4 times in 5."
 
     def table(self) -> Table:
@@ -85,18 +94,27 @@ class Evidence(Tabular):
         return Table(columns, [row], note="\n".join(filter(None, [self.chances(), self.note])) or None)
 
 
-def ratio_evidence(kind: Kind, what: str, log_ratio: Estimate, *, tolerance: float, n: int, note: str = "") -> Evidence:
-    """Evidence from the log of variant / baseline with its jackknife error, over `n` images.
+def ratio_evidence(
+    kind: Kind,
+    what: str,
+    log_ratio: Estimate,
+    *,
+    tolerance: float,
+    n: int,
+    note: str = "",
+    spread: SeedSpread | None = None,
+) -> Evidence:
+    """Evidence from the log of variant / baseline with its jackknife error over `n` images and a `spread` of seeds.
 
     Raises ValueError for a tolerance that is not above 1.
     """
     if not 1 < tolerance < math.inf:
         raise ValueError(f"tolerance is {tolerance}, wanted a ratio above 1, such as 1.02 for 2 % worse.")
-    value, low, high = (math.exp(bound) for bound in (log_ratio.value, log_ratio.low, log_ratio.high))
-    power = power_of(log_ratio, tolerance, n)
-    return Evidence(
-        kind, what, value, low, high, tolerance, n, power.detectable, power.pass_probability, power.needed, note
-    )
+    whole = log_ratio if spread is None else with_seeds(log_ratio, spread)
+    value, low, high = (math.exp(bound) for bound in (whole.value, whole.low, whole.high))
+    passes, detectable, needed = power_of(whole, tolerance, n, floor=spread.error if spread else 0.0)
+    seeds = spread.relative if spread else None
+    return Evidence(kind, what, value, low, high, tolerance, n, detectable, passes, needed, note, seeds)
 
 
 def _worse(ratio: float) -> str:

@@ -5,6 +5,7 @@ Shapes: N images, 3 channels, H x W pixels, D features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from course_utils.measure.quality.cifar_cnn import CifarCNN
+from course_utils.measure.quality.distances import INCEPTION
 from course_utils.measure.quality.features import Extractor, extractor_from
 from course_utils.measure.quality.inception_weights import InceptionWeights, find_inception, inception_weights
+from course_utils.measure.quality.references import kept_reference
 from course_utils.shipped import sha256_of, shipped
 
 __all__ = ["best_extractor", "cifar_cnn", "inception"]
@@ -60,9 +63,27 @@ def inception(
     return extractor_from(weights.name, features, weights.sha256)
 
 
-def best_extractor(*, device: torch.device | str = "cpu") -> Extractor:
-    """Inception where its weights are on disk, `cifar-cnn` otherwise; nothing is downloaded."""
-    return cifar_cnn(device=device) if find_inception() is None else inception(download=False, device=device)
+def best_extractor(*, device: torch.device | str = "cpu", tell: Callable[[str], object] | None = None) -> Extractor:
+    """Inception where its weights and its reference of CIFAR-10 are on disk, `cifar-cnn` otherwise.
+
+    Nothing is downloaded, and no reference is made, which takes 50,000 images through Inception. `tell` is given a
+    sentence that says which and why, as `print` wants it.
+    """
+    found = find_inception()
+    lacking = "Inception's weights are not on this machine" if found is None else _without_reference(found)
+    if tell is not None:
+        ready = f"{INCEPTION}, since its weights and its reference of CIFAR-10 are here"
+        tell(f"Extractor: {f'{CIFAR_CNN}, since {lacking}' if lacking else ready}.")
+    return cifar_cnn(device=device) if lacking else inception(found, download=False, device=device)
+
+
+def _without_reference(path: Path) -> str:
+    """Why Inception's weights at `path` are of no use yet; empty where they are."""
+    known = InceptionWeights(path, sha256_of(path))
+    if kept_reference(known.name, known.sha256).is_file():
+        return ""
+    made = "asked for by name, Inception makes it once, from 50,000 images"
+    return f"Inception's weights are here, but not CIFAR-10's reference in its features ({made})"
 
 
 def _inception(weights: InceptionWeights) -> nn.Module:

@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from course_utils.measure.precision import float32_arithmetic
 from course_utils.measure.tables import Table, Tabular
 
 __all__ = ["Extractor", "Features", "Statistics", "extract", "extractor_from", "refuse_other_images", "refuse_unlike"]
@@ -43,13 +44,16 @@ class _Extractor:
     sha256: str = ""
 
     def __call__(self, images: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_arithmetic():
             made = self.function(images).to("cpu", torch.float32)
         return made.clone()  # an ordinary tensor, which may be changed and differentiated
 
 
 def extractor_from(name: str, function: Callable[[Tensor], Tensor], sha256: str = "") -> Extractor:
-    """Make an extractor of any function from uint8 images (N, 3, H, W) to features (N, D), run without gradients."""
+    """Make an extractor of any function from uint8 images (N, 3, H, W) to features (N, D).
+
+    It runs without gradients and in true float32: TF32 would make features of a GPU differ from those of a CPU.
+    """
     return _Extractor(name, function, sha256)
 
 

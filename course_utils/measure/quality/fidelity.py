@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from course_utils.measure.precision import float32_arithmetic
 from course_utils.measure.quality.distances import name_of
 from course_utils.measure.quality.features import refuse_other_images
 from course_utils.measure.quality.inception_weights import InceptionWeights, inception_weights
@@ -85,14 +87,19 @@ def fid_kid(
         "verbose": verbose,
         **_reference_options(reference, known, Path(cache), download),
     }
-    return _calculated(images, reference, known, options)
+    return _calculated(images, reference, known, torch.device(device), options)
 
 
-def _calculated(images: Tensor, reference: Tensor | str, known: InceptionWeights, options: dict[str, Any]) -> Fidelity:
+def _calculated(
+    images: Tensor, reference: Tensor | str, known: InceptionWeights, device: torch.device, options: dict[str, Any]
+) -> Fidelity:
     """What torch-fidelity says with these options."""
     import torch_fidelity  # imports slowly
 
-    told = torch_fidelity.calculate_metrics(input1=_Images(images), fid=True, kid=True, save_cpu_ram=True, **options)
+    with float32_arithmetic(), _current(device):
+        told = torch_fidelity.calculate_metrics(
+            input1=_Images(images), fid=True, kid=True, save_cpu_ram=True, **options
+        )
     return Fidelity(
         fid=told[torch_fidelity.KEY_METRIC_FID],
         kid=told[torch_fidelity.KEY_METRIC_KID_MEAN],
@@ -104,6 +111,11 @@ def _calculated(images: Tensor, reference: Tensor | str, known: InceptionWeights
         kid_subset_size=options["kid_subset_size"],
         kid_subsets=options["kid_subsets"],
     )
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one, which is the one that torch-fidelity works on; put back afterwards."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _check(images: Tensor, reference: Tensor | str) -> int:

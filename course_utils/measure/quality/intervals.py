@@ -29,7 +29,7 @@ class Estimate(NamedTuple):
 
     value: float
     standard_error: float
-    df: int
+    df: float
 
     @property
     def low(self) -> float:

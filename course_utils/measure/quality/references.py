@@ -6,6 +6,7 @@ Shapes: n images, D features. A file holds, for each split, mean and covariance 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,17 @@ from course_utils.measure.quality.features import Features, Statistics, refuse_u
 from course_utils.measure.tables import Table, Tabular
 from course_utils.shipped import shipped
 
-__all__ = ["Reference", "load_reference", "reference", "reference_from", "save_references"]
+__all__ = [
+    "MADE_HERE",
+    "Reference",
+    "kept_reference",
+    "load_reference",
+    "reference",
+    "reference_from",
+    "save_references",
+]
 
+MADE_HERE = Path("results/local/quality")
 KEPT = 5_000
 _SHIPPED = "reference-cifar-cnn.safetensors"
 _FORMAT = 1
@@ -78,6 +88,12 @@ def reference(split: str = "train") -> Reference:
     Raises `FileNotFoundError` or `ValueError` for a missing or damaged file and `ValueError` for another split.
     """
     return load_reference(shipped(_SHIPPED), split)
+
+
+def kept_reference(extractor: str, sha256: str, *, folder: Path = MADE_HERE) -> Path:
+    """The file in which CIFAR-10's training images in the features of an extractor are kept once they were made."""
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", extractor).strip("-")
+    return folder / f"reference-{plain}-{sha256[:12] or 'unnamed'}.safetensors"
 
 
 def save_references(path: str | Path, references: Mapping[str, Reference]) -> Path:
