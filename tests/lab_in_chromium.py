@@ -83,6 +83,7 @@ def _environment(root: Path) -> dict[str, str]:
         path.write_text(json.dumps(values))
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}
     folders |= {"IPYTHONDIR": "ipython", "COURSE_CACHE": "cache", "COURSE_PREDICTIONS": "predictions.jsonl"}
+    folders |= {"COURSE_STEPS": "steps.jsonl"}
     course = {"COURSE_SCALE": "smoke", "COURSE_OFFLINE": "1", "OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "JUPYTER"))}
     return inherited | course | {name: str(root / folder) for name, folder in folders.items()}

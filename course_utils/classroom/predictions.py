@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import EllipsisType
+from typing import Any
 
+from course_utils.classroom.places import Place, here
 from course_utils.measure import Ratio, Timing
 
-__all__ = ["Prediction", "predict", "predictions_file", "reveal"]
+__all__ = ["History", "Prediction", "Reveal", "histories", "predict", "predictions_file", "reveal", "slug"]
 
 
 def predictions_file() -> Path:
@@ -90,17 +93,31 @@ def slug(text: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", text.lower()))[:80]
 
 
-def stored(path: Path, key: str) -> list[float]:
-    """Every guess stored under a key, oldest first."""
-    if not path.exists():
-        return []
-    found = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+@dataclass
+class History:
+    """All that is stored under a key: every guess, the latest reveal and its place, and whether a guess came after it.
+
+    `place` is where the measurement was made; None where nothing has been revealed.
+    """
+
+    prediction: Prediction
+    revealed: Reveal | None = None
+    place: Place | None = None
+    changed_after: bool = False
+
+
+def histories(path: Path | None = None) -> dict[str, History]:
+    """What is stored in the file of predictions, by key, in the order of the first guesses.
+
+    Raises ValueError for a line that is neither a guess nor a reveal, named by file and line.
+    """
+    path = predictions_file() if path is None else path
+    found: dict[str, History] = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line)
-            if entry["key"] == key:
-                found.append(float(entry["guess"]))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            _take_in(found, json.loads(line))
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name}, line {number} is no stored guess ({error}): delete it.") from error
     return found
 
@@ -110,21 +127,32 @@ def predict(question: str, guess: float | EllipsisType = ..., *, unit: str, key:
 
     A changed guess is added, not overwritten: `reveal` uses the latest and the first stays readable.
     """
-    path, key = predictions_file(), key or slug(question)
-    guesses = stored(path, key)
+    key = key or slug(question)
+    known = histories().get(key)
+    guesses = list(known.prediction.guesses) if known else []
     if not isinstance(guess, EllipsisType):
         if isinstance(guess, bool) or not isinstance(guess, int | float):
             raise ValueError(f"guess must be a number in {unit}, seen {guess!r}: write a plain number such as 2.5.")
         if not guesses or guesses[-1] != float(guess):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(json.dumps({"key": key, "guess": float(guess), "unit": unit, "time": time.time()}) + "\n")
+            _store({"key": key, "question": question, "guess": float(guess), "unit": unit})
             guesses.append(float(guess))
     return Prediction(question, unit, key, guesses)
 
 
 def reveal(prediction: Prediction, measured: float | Timing | Ratio) -> Reveal:
-    """Set a guess beside a measurement: a number in the prediction's unit, a `Timing` (median, s) or a `Ratio`."""
+    """Set a guess beside a measurement: a number in the prediction's unit, a `Timing` (median, s) or a `Ratio`.
+
+    Where there is a guess, the measurement is stored beside it, for the report; of several the latest counts.
+    """
+    shown = _shown(prediction, measured)
+    numbers = [shown.measured, *(bound for bound in (shown.low, shown.high) if bound is not None)]
+    if prediction.guesses and not shown.reason and all(map(math.isfinite, numbers)):
+        about = {"key": prediction.key, "question": prediction.question, "unit": prediction.unit}
+        _store(about | {"measured": shown.measured, "low": shown.low, "high": shown.high, "place": asdict(here())})
+    return shown
+
+
+def _shown(prediction: Prediction, measured: float | Timing | Ratio) -> Reveal:
     if isinstance(measured, Timing):
         if prediction.unit != "s":
             raise ValueError(f"a Timing is in s, this prediction in {prediction.unit}: pass a number in that unit.")
@@ -133,3 +161,24 @@ def reveal(prediction: Prediction, measured: float | Timing | Ratio) -> Reveal:
     if isinstance(measured, Ratio):
         return Reveal(prediction, measured.value, measured.low, measured.high, measured.reason)
     return Reveal(prediction, float(measured))
+
+
+def _store(entry: dict[str, Any]) -> None:
+    """Add one line to the file of predictions."""
+    path = predictions_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry | {"time": time.time()}) + "\n")
+
+
+def _take_in(found: dict[str, History], entry: dict[str, Any]) -> None:
+    """Add a stored line to what is known of its key; lines of an older kit hold neither question nor unit."""
+    key = entry["key"]
+    known = found.setdefault(key, History(Prediction(entry.get("question", key), entry.get("unit", ""), key)))
+    if "measured" not in entry:
+        known.prediction.guesses.append(float(entry["guess"]))
+        known.changed_after = known.revealed is not None
+        return
+    low, high = (None if entry[name] is None else float(entry[name]) for name in ("low", "high"))
+    known.revealed = Reveal(known.prediction, float(entry["measured"]), low, high)
+    known.place = Place(**entry["place"])

@@ -110,9 +110,8 @@ def _run_chapter(chapter: Chapter, env: Mapping[str, str], bar: Any) -> Outcome:
         bar.set_description(f"{chapter.name} · {cell_id}")
 
     with tempfile.TemporaryDirectory(prefix="course-") as folder:
-        own = dict(env) | {
-            "COURSE_PREDICTIONS": str(Path(folder) / "predictions.jsonl")
-        }  # the solution's, not the reader's
+        files = {"COURSE_PREDICTIONS": "predictions.jsonl", "COURSE_STEPS": "steps.jsonl"}
+        own = dict(env) | {name: str(Path(folder) / file) for name, file in files.items()}  # not the reader's
         outcome = execute(chapter.notebook, cwd=Path(folder), env=own, timeout_s=CELL_LIMIT_S, on_cell=on_cell)
     bar.update(reached - bar.n)  # also past the cells that a failure left out
     return outcome

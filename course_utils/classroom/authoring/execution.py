@@ -44,7 +44,8 @@ class RunningInterpreter(KernelSpecManager):
 def smoke_environment(folder: Path) -> dict[str, str]:
     """Return the environment of a test run: smoke scale, one thread, no network, no settings of the user's."""
     settings = {"COURSE_SCALE": "smoke", "OMP_NUM_THREADS": "1", "COURSE_OFFLINE": "1", "IPYTHONDIR": str(folder)}
-    return dict(os.environ) | settings | {"COURSE_PREDICTIONS": str(folder / "predictions.jsonl")}
+    kept = {"COURSE_PREDICTIONS": str(folder / "predictions.jsonl"), "COURSE_STEPS": str(folder / "steps.jsonl")}
+    return dict(os.environ) | settings | kept
 
 
 def execute(

@@ -18,7 +18,7 @@ WORDS = (800, 1500)
 STDLIB = [
     "__future__", "cProfile", "collections", "contextlib", "copy", "dataclasses", "functools", "io", "itertools",
     "json", "math", "os", "pathlib", "pstats", "random", "statistics", "subprocess", "sys", "tempfile",
-    "threading", "time", "typing", "urllib",
+    "threading", "time", "types", "typing", "urllib",
 ]
 # fmt: on
 PACKAGES = ["course_utils", "torch", "torchvision", "numpy", "matplotlib", "denoising_diffusion_pytorch", "IPython"]
