@@ -1,4 +1,8 @@
-"""Figures of quality: what damage does to each measure, quality over a training run, by sampler, in small samples."""
+"""Figures of quality: what damage does to each measure, quality over a training run, by sampler, in small samples.
+
+A file of records keeps what an older classifier or older weights were given. The latest records decide what a figure
+shows: those judged like them, of the same weights, and of as many pictures.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from course_utils.classroom.style import PALETTE, color, figure
+from course_utils.experiments.row_files import alike, judged_alike
 from course_utils.measure.records import Record
 
 __all__ = ["plot_calibration", "plot_quality_curve", "plot_sampler_sweep", "plot_small_samples"]
@@ -19,7 +24,10 @@ INK = "#333333"
 REAL = "real test images"
 HELDOUT = "held-out loss"
 STEEP = 20  # values that differ by more than this factor are drawn on a logarithmic axis
+DRAWN = ("n", "sampler", "num_steps", "seed")
+FREE = ("num-steps", "checkpoint-every", "keep", "log-every", "heldout", "device")  # change no weight of a step
 DOT: dict[str, Any] = {"markersize": 5, "capsize": 2, "elinewidth": 1.2}
+DOSE = "a dose, with one-sided 95 % bounds"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FAMILIES = {
     "undamaged": "Undamaged",
@@ -35,10 +43,13 @@ FAMILIES = {
 def plot_calibration(records: Sequence[Record], title: str = "") -> Figure:
     """Every dose of damage on each distance, the mildest of a family on top; lines: as many undamaged test images.
 
-    The axes are logarithmic; that of a kernel distance is linear where bounds reach zero.
+    The axes are logarithmic; that of a kernel distance is linear where bounds reach zero. Raises `ValueError` where the
+    records hold no distance of a dose.
     """
-    kinds = [kind for kind in dict.fromkeys(one.kind for one in records) if kind != HELDOUT]
-    groups = _groups(records)
+    records = judged_alike(records)
+    kinds, groups = [kind for kind in dict.fromkeys(one.kind for one in records) if kind != HELDOUT], _groups(records)
+    if not kinds or not groups:
+        raise ValueError("records hold no dose of damage: run `python -m course_utils.experiments.calibration`.")
     height = sum(len(doses) for doses in groups.values()) + 1.6 * len(groups)
     with figure(1, len(kinds), width=4.4 * len(kinds) + 1.2, height=0.19 * height + 1.2) as (made, axes):
         for ax, kind in zip(axes, kinds, strict=True):
@@ -53,28 +64,43 @@ def plot_calibration(records: Sequence[Record], title: str = "") -> Figure:
 
 
 def plot_quality_curve(records: Sequence[Record], title: str = "") -> Figure:
-    """Each measure against images seen, one colour and marker a run; the dashed line is what real images get."""
-    kinds = list(dict.fromkeys(one.kind for one in records))
+    """Each measure against images seen, one colour and marker a run; the dashed line is what real images get.
+
+    Raises `ValueError` for records without a checkpoint.
+    """
+    records = judged_alike(records)
+    drawn = _of_last_training(alike([one for one in records if one.config["run"] != REAL], DRAWN))
+    if not drawn:
+        raise ValueError(
+            f"records hold no checkpoint, only {REAL} or nothing: score some with `python -m "
+            "course_utils.experiments.quality_curve RUN_FOLDER`."
+        )
+    n, kinds = drawn[-1].config["n"], list(dict.fromkeys(one.kind for one in drawn))
+    floor = {one.kind: one.value for one in records if (one.config["run"], one.config["n"]) == (REAL, n)}
     with figure(1, len(kinds), width=3.5 * len(kinds), height=3.5) as (made, axes):
         for ax, kind in zip(axes, kinds, strict=True):
-            alike = [one for one in records if one.kind == kind]
-            real = [one for one in alike if one.config["run"] == REAL]
-            drawn = [one for one in alike if one.config["run"] != REAL]
-            _draw_curves(ax, drawn, "run", "images_seen")
+            _draw_curves(ax, [one for one in drawn if one.kind == kind], "run", "images_seen")
             if kind != HELDOUT and ax.get_yscale() == "linear":
                 ax.set_ylim(0, None)
-            for one in real[-1:]:
-                ax.axhline(one.value, color=INK, linestyle="--", linewidth=1.2, label=REAL)
+            if kind in floor:
+                ax.axhline(floor[kind], color=INK, linestyle="--", linewidth=1.2, label=REAL)
             ax.set(xlabel="training images seen", ylabel=_quantity(kind))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count_text(value)))
         axes[0].legend(fontsize=9)
-        n = next(one.config["n"] for one in records)
-        _entitle(made, title or f"Quality over a training run ({n:,} pictures, {_drawing(records)})")
+        told = drawn[-1].config
+        how = f"{n:,} pictures, {told['sampler']}, {told['num_steps']} steps"
+        _entitle(made, title or f"Quality over a training run ({how})")
     return made
 
 
 def plot_sampler_sweep(records: Sequence[Record], title: str = "") -> Figure:
-    """Each distance against model calls an image, one colour and marker a sampler."""
+    """Each distance against model calls an image, one colour and marker a sampler.
+
+    Raises `ValueError` where there are no records.
+    """
+    records = alike(judged_alike(records), ("model", "weights", "n", "seed"))
+    if not records:
+        raise ValueError("records are empty: run `python -m course_utils.experiments.sampler_sweep`.")
     kinds = list(dict.fromkeys(one.kind for one in records))
     steps = sorted({one.config["num_steps"] for one in records})
     with figure(1, len(kinds), width=4.0 * len(kinds), height=3.5) as (made, axes):
@@ -141,7 +167,7 @@ def _draw_doses(ax: Axes, records: Sequence[Record], groups: Mapping[tuple[str, 
 def _draw_dose(ax: Axes, one: Record | None, y: float, shade: str) -> None:
     """A dot and its bounds; nothing where this dose was not measured."""
     if one is not None:
-        ax.errorbar(one.value, y, xerr=_bars([one]), color=shade, marker="o", label="a dose, with 95 % bounds", **DOT)
+        ax.errorbar(one.value, y, xerr=_bars([one]), color=shade, marker="o", label=DOSE, **DOT)
 
 
 def _draw_curves(ax: Axes, records: Sequence[Record], name: str, where: str) -> None:
@@ -156,6 +182,17 @@ def _draw_curves(ax: Axes, records: Sequence[Record], name: str, where: str) -> 
     values = [one.value for one in records]
     if min(values) > 0 and max(values) > STEEP * min(values):
         _plain_log(ax)
+
+
+def _of_last_training(records: Sequence[Record]) -> list[Record]:
+    """For each run the records of its latest training, where one of that name was trained anew in another way."""
+
+    def training(one: Record) -> list[str]:
+        options = one.config.get("training", "").split(" --")
+        return sorted(each for each in options if each.split(" ")[0] not in FREE)
+
+    latest = {one.config["run"]: training(one) for one in records}
+    return [one for one in records if training(one) == latest[one.config["run"]]]
 
 
 def _groups(records: Sequence[Record]) -> dict[tuple[str, int], list[str]]:
@@ -219,12 +256,6 @@ def _count_text(value: float) -> str:
         if value >= size:
             return f"{value / size:g} {unit}"
     return f"{value:g}"
-
-
-def _drawing(records: Sequence[Record]) -> str:
-    """How the pictures were drawn: `ddim, 10 steps`."""
-    told = next(one.config for one in records if one.config.get("sampler"))
-    return f"{told['sampler']}, {told['num_steps']} steps"
 
 
 def _bold(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from course_utils.classroom.quality_plots import plot_calibration, plot_quality_
 from course_utils.classroom.roofline import plot_roofline
 from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
 from course_utils.measure import calibrate, load, manifest, profile
+from course_utils.measure.quality.extractors import CIFAR_CNN
 from course_utils.measure.records import Record
 from course_utils.measure.tables import si_text
+from course_utils.shipped import checksums
 
-__all__ = ["first_picture", "ladder", "main", "quality_figures", "roofline"]
+__all__ = ["first_picture", "ladder", "main", "present", "quality_figures", "roofline"]
 
 REFERENCE = Path("results/reference")
 RECORDED = {
@@ -83,8 +86,30 @@ def quality_figures() -> None:
         if not path.exists():
             print(f"{path} is not there: no {name}.png")
             continue
-        records = load(path)
-        save(plot(records), name, {"records": path.name, "count": len(records), "manifest": records[-1].manifest})
+        every = load(path)
+        records = present(every)
+        if len(records) < len(every):
+            print(f"{path}: {len(every) - len(records)} records left out, of another classifier or of older weights")
+        try:
+            figure = plot(records)
+        except ValueError as error:
+            print(f"{path}: no {name}.png: {error}")
+            continue
+        save(figure, name, {"records": path.name, "count": len(records), "manifest": records[-1].manifest})
+
+
+def present(records: Sequence[Record]) -> list[Record]:
+    """The records of what is shipped now: judged by that classifier, if by one, and of those weights.
+
+    Weights of a run's own checkpoints are not shipped, and every one of them stays.
+    """
+    here = checksums()
+
+    def is_present(told: dict[str, Any]) -> bool:
+        judged = told.get("extractor") != CIFAR_CNN or told.get("sha256") == here.get(f"{CIFAR_CNN}.safetensors")
+        return judged and ("run" in told or told.get("weights") in (None, *here.values()))
+
+    return [one for one in records if is_present(one.config)]
 
 
 def save(figure: Figure, name: str, made_on: dict[str, Any]) -> None:

@@ -6,7 +6,8 @@ import argparse
 import re
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,20 @@ import torch
 
 from course_utils.diffusion import SCALES, load_images, scale
 from course_utils.experiments.rows import Row, Setting, all_rows
-from course_utils.measure import Comparison, Ratio, Record, Work, compare, count, detect, manifest, record, utilization
+from course_utils.measure import (
+    Comparison,
+    Ratio,
+    Record,
+    Verdict,
+    Work,
+    compare,
+    count,
+    detect,
+    manifest,
+    record,
+    utilization,
+    verdict,
+)
 from course_utils.measure.tables import Table, bytes_text, seconds_text, si_text
 
 __all__ = ["Rung", "main", "run_bench"]
@@ -32,28 +46,49 @@ class Rung:
     work: dict[str, Work]
     cores_busy: float | None
     gpu_busy: tuple[float | None, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
     def table(self) -> Table:
         """One line a variant: time, throughput, speed-up, counters, memory."""
-        columns = ["variant", "a call", "img/s", "speed-up", "GFLOP", "kernels", "syncs", "peak", "max |difference|"]
-        note = f"{self.comparison.rounds} rounds in turns; a call: {self.row.step}. Quality: not checked."
-        return Table(columns, [self.line(name) for name in self.comparison.timings], title=self.row.name, note=note)
+        columns = ["variant", "a call", "first", "img/s", "speed-up", "GFLOP", "kernels", "syncs", "peak", "verdict"]
+        lines = [f"{self.comparison.rounds} rounds in turns; a call: {self.row.step}."]
+        ratios = [self.comparison.speedup(name) for name in self.comparison.timings if name != self.comparison.baseline]
+        lines += dict.fromkeys(f"No speed-up: {ratio.reason}." for ratio in ratios if ratio.reason)
+        for name, decided in self.verdicts.items():
+            lines += [f"{name}: {' '.join(decided.reasons[1:])}", *filter(None, [pays_off(self.comparison, name)])]
+        rows = [self.line(name) for name in self.comparison.timings]
+        return Table(columns, rows, title=self.row.name, note="\n".join(lines))
+
+    def told(self, name: str) -> str:
+        """A speed-up with its interval and outcome, a dash where there is none."""
+        ratio = self.comparison.speedup(name)
+        return ratio.text() if ratio.reason else f"{ratio.text()} {ratio.outcome}"
 
     def line(self, name: str) -> list[object]:
         """The cells of one variant."""
         timing, work = self.comparison.timings[name], self.work[name]
-        peak, difference = self.comparison.peak_bytes[name], self.comparison.difference[name]
+        peak, decided = self.comparison.peak_bytes[name], self.verdicts.get(name)
         return [
             name,
             seconds_text(timing.median_s),
+            seconds_text(timing.first_s),
             si_text(timing.per_second(self.row.images_per_call)),
-            "baseline" if name == self.comparison.baseline else str(self.comparison.speedup(name)),
+            "baseline" if name == self.comparison.baseline else self.told(name),
             f"{work.flop / 1e9:.2f}",
             f"{work.kernels:,}",
             work.syncs,
             None if peak is None else bytes_text(peak),
-            None if difference is None else f"{difference:.1e}",
+            decided.outcome if decided else None,
         ]
+
+
+def pays_off(comparison: Comparison, name: str) -> str:
+    """After how many calls a long first one, such as a compiler's, is won back; empty where there is nothing to win."""
+    timing, base = comparison.timings[name], comparison.timings[comparison.baseline]
+    extra, gain = timing.first_s - base.first_s, base.median_s - timing.median_s
+    if extra < 10 * base.median_s or gain <= 0:
+        return ""
+    return f"{name}: the first call took {seconds_text(extra)} longer, won back after {extra / gain:,.0f} calls."
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,7 +149,15 @@ def measured(row: Row, max_time_s: float) -> Rung:
             images = row.images_per_call
             comparison = compare(variants, rounds=row.rounds, max_time_s=max_time_s, images_per_call=images)
         work = {name: count(variant.run, per_module=False) for name, variant in variants.items()}
-    return Rung(row, comparison, work, used.cores_busy, used.gpu_busy)
+    return Rung(row, comparison, work, used.cores_busy, used.gpu_busy, judged(row, comparison))
+
+
+def judged(row: Row, comparison: Comparison) -> dict[str, Verdict]:
+    """The verdict on each variant that promises something about quality."""
+    found = {}
+    for name, claim in row.claims.items():
+        found[name] = verdict(comparison.speedup(name), claim.evidence(), exactness=claim.exactness)
+    return found
 
 
 def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
@@ -134,6 +177,7 @@ def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
             **counters,
             "peak_bytes": comparison.peak_bytes[name],
             "max_difference": comparison.difference[name],
+            "first_s": timing.first_s,
             "cores_busy": rung.cores_busy,
         }
         low, high = (row.images_per_call / second for second in np.quantile(timing.samples_s, [0.75, 0.25]).tolist())
@@ -141,8 +185,18 @@ def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
         spread: dict[str, Any] = {"low": low, "high": high, "n": timing.n}
         made.append(record("bench", f"{row.name}: {name}", config, rate, "img/s", **spread, path=path, manifest=told))
         if name != comparison.baseline:
-            made += speedup_record(row.name, name, comparison.speedup(name), {**shared, "variant": name}, told, path)
+            speed = {**shared, "variant": name, **described(rung.verdicts.get(name))}
+            made += speedup_record(row.name, name, comparison.speedup(name), speed, told, path)
     return made
+
+
+def described(decided: Verdict | None) -> dict[str, Any]:
+    """A verdict as plain values: outcome, exactness, and each piece of evidence."""
+    if decided is None:
+        return {}
+    parts = ("kind", "value", "low", "high", "tolerance", "n", "outcome")
+    evidence = [{part: getattr(one, part) for part in parts} for one in decided.quality]
+    return {"verdict": decided.outcome, "exactness": decided.exactness, "evidence": evidence}
 
 
 def speedup_record(

@@ -7,21 +7,22 @@ four points of its training. A killed run leaves whole rows; called again it goe
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
-from pathlib import Path
+from itertools import combinations, pairwise
 from typing import Any
 
 import torch
 
 from course_utils.diffusion import ImageSet, build, load_images, load_shipped
+from course_utils.entry import run_main
 from course_utils.experiments.calibration_doses import FAMILIES, Dose, doses, held_apart, less
 from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.portraits import Drawing, Judge, portray
-from course_utils.experiments.row_files import Reading, Row, fill, inside
+from course_utils.experiments.row_commands import appointed, row_parser, tell
+from course_utils.experiments.row_files import Reading, Row
 from course_utils.experiments.scoring import HELDOUT, score_of
-from course_utils.experiments.scoring_run import add_extractor_options, chosen_extractor
 from course_utils.measure import Record
 from course_utils.measure.quality import Features, Reference
 from course_utils.measure.quality.extractors import CIFAR_CNN
@@ -38,19 +39,12 @@ MODELS = {"untrained": 0, "base-25": 25, "base-50": 50, "base": 100}  # per cent
 
 def parser() -> argparse.ArgumentParser:
     """The command line of the calibration."""
-    made = argparse.ArgumentParser(
-        prog=COMMAND,
-        description="Measure damage of every family and dose; rows that are in the file already are kept.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    about = "Measure damage of every family and dose; rows that are in the file already are kept."
+    made = row_parser("calibration", about, n=5_000, counted="images of each dose")
     add = made.add_argument
-    add("-n", type=int, default=5_000, help="images of each dose")
     add("--pictures", type=int, default=1_000, metavar="N", help="pictures of each model, DDIM, 10 steps")
     add("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="families of damage")
-    add_extractor_options(made, "cifar-cnn")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
-    add("--out", type=Path, default=Path("results/reference/calibration.jsonl"), metavar="FILE", help="records")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
     return made
 
 
@@ -60,12 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     test, train = (load_images(split, folder=options.data, download=False) for split in ("test", "train"))
     if not (test.is_cifar10 and train.is_cifar10):
         raise ValueError("only CIFAR-10 calibrates: get it with `python -m course_utils data --download`.")
-    judge = Judge.appointed(chosen_extractor(options, options.device), device=options.device)
+    judge = appointed(options)
     rows = image_rows(test, train, judge, options.n) + checkpoint_rows(test, judge, options.pictures)
-    records = fill(options.out, [row for row in rows if row.identity["family"] in options.only], "calibration")
-    print(ordering(records))
-    print(f"records in {inside(options.out)}")
-    return 0
+    return tell(options, judge, [row for row in rows if row.identity["family"] in options.only], ordering)
 
 
 def image_rows(test: ImageSet, train: ImageSet, judge: Judge, n: int) -> list[Row]:
@@ -98,7 +89,7 @@ def checkpoint_rows(test: ImageSet, judge: Judge, n: int) -> list[Row]:
 
 
 def ordering(records: Sequence[Record]) -> Table:
-    """For each family and measure the values from no damage to most, and whether every dose is worse than the last.
+    """For each family and measure the values from no damage to most, and whether their bounds say that damage grows.
 
     Only records of equal counts stand in one line; it begins with undamaged test images where their number is known.
     """
@@ -107,12 +98,30 @@ def ordering(records: Sequence[Record]) -> Table:
         alike = [one for one in records if (one.kind, one.config["n"]) == (kind, n)]
         floor = [one for one in alike if one.config["family"] == "undamaged" and one.config["images"].endswith("test")]
         harmed = sorted((one for one in alike if one.config["family"] == family), key=lambda r: r.config["strength"])
-        values = [one.value for one in [*floor[:1], *harmed]]
+        line = [*floor[:1], *harmed]
         if family != "undamaged":
-            verdict = "yes" if all(better < worse for better, worse in pairwise(values)) else "NO"
-            rows.append([family, kind, f"{n:,}", "  ".join(f"{value:.4g}" for value in values), verdict])
-    note = "Values from no damage to most; ordered: every dose is worse than the one before."
+            values = "  ".join(f"{one.value:.4g}" for one in line)
+            rows.append([family, kind, f"{n:,}", values, _ordered(line)])
+    note = (
+        "Values from no damage to most. Ordered: yes, where each lower bound lies above the upper bound of the value\n"
+        "before (one-sided 95 % bounds); WRONG, where some dose lies below a milder one in that way; else not "
+        "distinguishable.\nEach bound is of a value by itself; a gate tells more of two models on the same images."
+    )
     return Table(["family", "measure", "images", "values", "ordered"], rows, note=note)
+
+
+def _ordered(line: Sequence[Record]) -> str | None:
+    """What the bounds say about values that should grow; None where there is nothing to compare."""
+    if len(line) < 2:
+        return None
+    if any(_above(milder, stronger) for milder, stronger in combinations(line, 2)):
+        return "WRONG"
+    return "yes" if all(_above(worse, better) for better, worse in pairwise(line)) else "not distinguishable"
+
+
+def _above(one: Record, other: Record) -> bool:
+    """Whether a value lies above another one by both of their bounds; never where a bound is unknown."""
+    return one.low is not None and other.high is not None and one.low > other.high
 
 
 def _image_row(
@@ -146,8 +155,8 @@ def _image_row(
 def _model_row(name: str, share: int, sha256: str, drawing: Drawing, judge: Judge) -> Row:
     """The row of a shipped model, or of its net before any training."""
     label = f"{share} % of its training" if share else "untrained"
-    how = {key: getattr(drawing, key) for key in ("sampler", "num_steps", "seed")}
-    identity = {**_identity("training", 100 - share, label, drawing.n, judge), **how, "weights": sha256}
+    known = _identity("training", 100 - share, label, drawing.n, judge)
+    identity = {**known, **drawing.told(), "weights": sha256}
 
     def measured() -> list[Reading]:
         model = load_named(name) if share else _untrained()
@@ -174,8 +183,8 @@ def _identity(family: str, strength: float, label: str, n: int, judge: Judge) ->
 def _command(family: str, words: str, judge: Judge) -> str:
     """The words that measure a family again, into a file of their own."""
     extractor = CIFAR_CNN if judge.extractor.name == CIFAR_CNN else "inception"
-    return f"{COMMAND} {words} --only {family} --extractor {extractor} --out {AGAIN}"
+    return shlex.join([*f"{COMMAND} {words} --only".split(), family, "--extractor", extractor, "--out", AGAIN])
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

@@ -58,7 +58,7 @@ def shipped_base() -> NamedModel | None:
 def _from_kit(name: str, raw_weights: bool, device: torch.device | str) -> NamedModel:
     if raw_weights:
         raise ValueError(f"the shipped {name} holds averaged weights alone: leave --raw-weights out")
-    diffusion, file = load_shipped(name, device=device), shipped(f"{name}.safetensors")
+    diffusion, file = load_shipped(name, treatments=STRUCTURAL, device=device), shipped(f"{name}.safetensors")
     return NamedModel(diffusion, f"the shipped {name}", sha256_of(file), card(name)["budget"]["images_seen"])
 
 

@@ -6,7 +6,10 @@ Shapes: N pictures, 3 channels, H x W pixels.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +26,7 @@ from course_utils.measure.quality.extractors import best_extractor
 from course_utils.measure.quality.intervals import GROUPS
 from course_utils.shipped import card
 
-__all__ = ["Drawing", "Judge", "Portrait", "portray", "portray_base", "portray_pictures"]
+__all__ = ["Drawing", "Judge", "Portrait", "portray", "portray_base", "portray_pictures", "portray_shipped"]
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,31 @@ class Drawing:
         """In words: `ddim, 10 steps, seed 0`."""
         return f"{self.sampler}, {self.num_steps} steps, seed {self.seed}"
 
+    def told(self) -> dict[str, Any]:
+        """All that decides the pictures, as plain values for a record."""
+        return {"n": self.n, "sampler": self.sampler, "num_steps": self.num_steps, "seed": self.seed}
+
 
 @dataclass(frozen=True, eq=False)
 class Judge:
     """What all portraits of a comparison share: the extractor, the reference in its features, held-out images.
 
-    `heldout` is uint8 (N, 3, H, W); models are put on `device` unless it is None.
+    `heldout` is uint8 (N, 3, H, W); models are put on `device` unless it is None. Raises `ValueError` for a reference
+    in another extractor's features.
     """
 
     extractor: Extractor
     reference: Reference
     heldout: Tensor
     device: torch.device | str | None = None
+
+    def __post_init__(self) -> None:
+        held, wanted = self.reference, self.extractor
+        if (held.extractor, held.sha256) != (wanted.name, wanted.sha256):
+            raise ValueError(
+                f"reference holds features by {held.extractor} (weights {held.sha256[:8] or 'unknown'}), wanted those "
+                f"by {wanted.name} (weights {wanted.sha256[:8] or 'unknown'}): make it anew with this extractor."
+            )
 
     @classmethod
     def appointed(
@@ -80,8 +96,15 @@ class Judge:
         return name_of("frechet", self.extractor.name), name_of("kernel", self.extractor.name)
 
     def told(self) -> dict[str, str]:
-        """The extractor as plain values, for a record."""
-        return {"extractor": self.extractor.name, "sha256": self.extractor.sha256}
+        """Who judges and against what, as plain values for a record: the extractor, the reference, held-out images."""
+        return {"extractor": self.extractor.name, "sha256": self.extractor.sha256, **self._images}
+
+    @cached_property
+    def _images(self) -> dict[str, str]:
+        """SHA-256 of the numbers that the reference holds, and of the held-out pixels."""
+        held = self.reference.statistics
+        known = _digest(held.mean, held.covariance, self.reference.features.values)
+        return {"reference_sha256": known, "heldout_sha256": _digest(self.heldout)}
 
     def check(self, n: int, *, for_gate: bool = False) -> None:
         """Refuse to begin with fewer pictures than a Fréchet distance with its bounds, or a gate, takes.
@@ -153,11 +176,25 @@ def portray_base(drawing: Drawing, judge: Judge) -> Portrait:
     return portray(base, drawing, judge, name="base", images=images)
 
 
+def portray_shipped(name: str, drawing: Drawing, judge: Judge) -> Portrait:
+    """A model that comes with the kit; for the base, its shipped pictures serve where they are those asked for."""
+    return portray_base(drawing, judge) if name == "base" else portray(load_named(name), drawing, judge, name=name)
+
+
 def portray_pictures(images: Tensor, judge: Judge, *, name: str) -> Portrait:
     """Pictures that came from elsewhere, uint8 (N, 3, H, W): there is no model to take losses of."""
     judge.check(len(images))
     source = f"pictures in {name}"
     return Portrait(name, source, images, judge.features(images, f"{len(images):,} {source}"))
+
+
+def _digest(*tensors: Tensor) -> str:
+    """SHA-256 of tensors: their shapes, their types and every number, wherever they lie."""
+    found = hashlib.sha256()
+    for one in tensors:
+        found.update(f"{tuple(one.shape)} {one.dtype}".encode())
+        found.update(one.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _losses(diffusion: Diffusion, images: Tensor) -> HeldoutLoss:

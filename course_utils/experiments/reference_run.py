@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
+from course_utils.entry import StatedDefaults, run_main
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
+from course_utils.experiments.sampler_sweep import NUM_STEPS
 
 __all__ = ["commands", "main"]
 
@@ -25,18 +27,21 @@ def main(argv: list[str] | None = None) -> int:
     made = argparse.ArgumentParser(
         prog="python -m course_utils.experiments.reference_run",
         description="Train, ship and measure the reference models. Typed again it goes on where it was stopped.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     add("--num-steps", type=int, default=125_000, metavar="N", help="optimizer steps of the base, a multiple of 20")
     add("--batch-size", type=int, default=16, metavar="N", help="images a step")
     add("--epochs", type=int, default=24, help="passes of the classifier over the training images")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    sweep = f"steps of the sampler sweep, of whose time {max(NUM_STEPS):,} take most; the rest may follow later"
+    add("--sweep-steps", type=int, nargs="+", default=list(NUM_STEPS), metavar="N", help=sweep)
+    add("--device", help=DEVICE_HELP)
     add("--dry-run", action="store_true", help="print the commands and do nothing")
     options = made.parse_args(argv)
     if options.num_steps < SHARES or options.num_steps % SHARES:
         raise ValueError(f"--num-steps is {options.num_steps}, wanted a multiple of {SHARES}: checkpoints fall on it.")
-    for words in commands(options.num_steps, options.batch_size, options.epochs, options.device):
+    device = chosen_device(options.device)
+    for words in commands(options.num_steps, options.batch_size, options.epochs, device, options.sweep_steps):
         print("$", shlex.join(["python", *words]), flush=True)
         if options.dry_run:
             continue
@@ -48,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def commands(num_steps: int, batch_size: int, epochs: int, device: str) -> list[Sequence[str]]:
+def commands(
+    num_steps: int, batch_size: int, epochs: int, device: str, sweep_steps: Sequence[int] = NUM_STEPS
+) -> list[Sequence[str]]:
     """The steps in order, each the words after `python`; another seed is trained for half as long and judged there."""
     every, here = num_steps // SHARES, f"--device {device}"
     base = f"-m course_utils train --scale laptop --batch-size {batch_size} --lr 5e-4 --ema-decay 0.999 {here}"
@@ -64,7 +71,7 @@ def commands(num_steps: int, batch_size: int, epochs: int, device: str) -> list[
         f"{room}.calibration {here}",
         f"{room}.quality_curve {runs}/base-0 {here}",
         f"{room}.seeds_gate {here}",
-        f"{room}.sampler_sweep {here}",
+        f"{room}.sampler_sweep --num-steps {' '.join(map(str, sweep_steps))} {here}",
         "-m course_utils bench --scale laptop",
         "-m course_utils.classroom.readme_figures",
     ]
@@ -72,4 +79,4 @@ def commands(num_steps: int, batch_size: int, epochs: int, device: str) -> list[
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

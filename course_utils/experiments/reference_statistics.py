@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -18,30 +17,29 @@ from course_utils.measure.quality import (
     save_references,
 )
 from course_utils.measure.quality.extractors import CIFAR_CNN
+from course_utils.measure.quality.references import MADE_HERE, kept_reference
 
-__all__ = ["MADE_HERE", "train_reference"]
-
-MADE_HERE = Path("results/local/quality")
+__all__ = ["train_reference"]
 
 
 def train_reference(extractor: Extractor, *, folder: Path = MADE_HERE) -> Reference:
     """The reference of the training images in this extractor's features.
 
     That of `cifar-cnn` is shipped. For another one, or other weights, all 50,000 images pass through the extractor
-    once; the result is kept in `folder` under the extractor's name and checksum. Raises `ValueError` where that is
-    needed and CIFAR-10 is not here.
+    once; the result is kept in `folder` under the extractor's name and checksum, and read back, so that the first use
+    and the next give the same numbers. Raises `ValueError` where that is needed and CIFAR-10 is not here.
     """
     if extractor.name == CIFAR_CNN:
         known = reference("train")
         if known.sha256 == extractor.sha256:
             return known
-    path = folder / f"reference-{_plain(extractor.name)}-{extractor.sha256[:12] or 'unnamed'}.safetensors"
+    path = kept_reference(extractor.name, extractor.sha256, folder=folder)
     if extractor.sha256 and path.is_file():
         return load_reference(path)
     made = _made(extractor)
-    if extractor.sha256:  # without a checksum, nobody could tell whose features were kept
-        save_references(path, {"train": made})
-    return made
+    if not extractor.sha256:  # nobody could tell whose features were kept
+        return made
+    return load_reference(save_references(path, {"train": made}))
 
 
 def _made(extractor: Extractor) -> Reference:
@@ -54,8 +52,3 @@ def _made(extractor: Extractor) -> Reference:
     with tqdm(total=len(images), unit="img", desc=f"{extractor.name}, once", dynamic_ncols=True) as bar:
         features = extract(extractor, images.images, of=f"{images.label} train, 8 bit, no flips", progress=bar.update)
     return reference_from(features)
-
-
-def _plain(name: str) -> str:
-    """A name with nothing but letters, digits, dots and hyphens, as a file name wants it."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-")

@@ -1,6 +1,7 @@
 """Experiments of many rows, each minutes long, that may be stopped at any moment and called again.
 
-A row is measured, written as whole lines, and never measured again while its records are in the file.
+A row is measured, written as whole lines, and never measured again while its records are in the file. A file keeps what
+was measured with an older classifier or older weights too: `alike` and `judged_alike` find what may stand side by side.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
-from course_utils.measure import Record, load, record
+from course_utils.measure import Record, load, manifest, record
 
-__all__ = ["Reading", "Row", "fill", "find", "inside"]
+__all__ = ["JUDGED", "Reading", "Row", "alike", "fill", "find", "inside", "judged_alike"]
+
+JUDGED = ("extractor", "sha256", "reference_sha256", "heldout_sha256")
+"""Under which names a record says by whom it was judged, see `Judge.told`."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +49,17 @@ class Row:
     command: str
 
 
-def fill(path: Path, rows: Sequence[Row], title: str) -> list[Record]:
+def fill(path: Path, rows: Sequence[Row], title: str, *, device: torch.device | str | None = None) -> list[Record]:
     """Measure the rows whose records are not all in the file yet, in order, each written as it is done.
 
-    Returns the records of all these rows, whether made now or before. Raises `ValueError` where a row gives other kinds
-    than it said.
+    `device` is the one that works, for the manifest. Returns the records of all these rows, whether made now or before.
+    Raises `ValueError` where a row gives other kinds than it said.
     """
     told = load(path) if path.exists() else []
     for row in tqdm(rows, desc=title, unit="row", dynamic_ncols=True):
         missing = [kind for kind in row.kinds if find(told, kind, row.identity) is None]
         if missing:
-            told += _written(path, row, missing)
+            told += _written(path, row, missing, device)
     found = (find(told, kind, row.identity) for row in rows for kind in row.kinds)
     return [one for one in found if one is not None]
 
@@ -67,20 +72,37 @@ def find(records: Sequence[Record], kind: str, identity: Mapping[str, Any]) -> R
     return None
 
 
+def alike(records: Sequence[Record], names: Sequence[str]) -> list[Record]:
+    """The records that say under each of `names` what the latest one says, in their order."""
+    wanted = {name: one.config.get(name) for one in records[-1:] for name in names}
+    return [one for one in records if all(one.config.get(name) == value for name, value in wanted.items())]
+
+
+def judged_alike(records: Sequence[Record]) -> list[Record]:
+    """The records that were judged like the latest of their kind: by the same extractor, against the same images."""
+    fit = {id(one) for kind in {one.kind for one in records} for one in alike(_of(records, kind), JUDGED)}
+    return [one for one in records if id(one) in fit]
+
+
 def inside(path: str | Path) -> str:
     """A path as it may be written down: relative to here where it lies below, else its last part alone."""
     full = Path(path).resolve()
     return full.relative_to(Path.cwd()).as_posix() if full.is_relative_to(Path.cwd()) else full.name
 
 
-def _written(path: Path, row: Row, missing: Sequence[str]) -> list[Record]:
+def _of(records: Sequence[Record], kind: str) -> list[Record]:
+    return [one for one in records if one.kind == kind]
+
+
+def _written(path: Path, row: Row, missing: Sequence[str], device: torch.device | str | None) -> list[Record]:
     """Measure a row and write its missing records."""
     readings = {reading.kind: reading for reading in row.measure()}
     if set(readings) != set(row.kinds):
         raise ValueError(f"row {row.name!r} gave {', '.join(readings)}, wanted {', '.join(row.kinds)}.")
-    made = []
+    made, made_on = [], manifest(device=device, seed=row.identity.get("seed"))
     for reading in (readings[kind] for kind in missing):
         config = {**row.identity, "command": row.command, **reading.more}
         bounds: dict[str, Any] = {"low": reading.low, "high": reading.high, "n": reading.n}
-        made.append(record(reading.kind, row.name, config, reading.value, reading.unit, **bounds, path=path))
+        about: dict[str, Any] = {**bounds, "path": path, "manifest": made_on}
+        made.append(record(reading.kind, row.name, config, reading.value, reading.unit, **about))
     return made

@@ -1,6 +1,8 @@
 """What do more model calls buy? DDPM and DDIM at 10 to 1,000 steps: `python -m course_utils.experiments.sampler_sweep`.
 
-The cheapest rows come first. A killed run leaves whole rows; called again it goes on.
+The cheapest rows come first. A killed run leaves whole rows; called again it goes on. Each picture costs as many model
+calls as its row has steps: `--samplers` and `--num-steps` measure a part of the table now, and the rest later into the
+same file; `-n` asks for fewer pictures. Unlike counts are not compared: a figure shows rows of the last `-n` alone.
 """
 
 from __future__ import annotations
@@ -10,14 +12,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from course_utils.diffusion import SAMPLERS
+from course_utils.entry import run_main
 from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.portraits import Drawing, Judge, portray
-from course_utils.experiments.row_files import Reading, Row, fill, inside
+from course_utils.experiments.row_commands import appointed, row_parser, tell
+from course_utils.experiments.row_files import Reading, Row, inside
+from course_utils.experiments.sampling_run import refuse_steps
 from course_utils.experiments.scoring import command, score_of
-from course_utils.experiments.scoring_run import add_extractor_options, chosen_extractor
 from course_utils.measure import Record
 from course_utils.measure.tables import Table, seconds_text
 
@@ -28,41 +30,31 @@ NUM_STEPS = (10, 20, 50, 100, 250, 1_000)
 
 def parser() -> argparse.ArgumentParser:
     """The command line of the sweep."""
-    made = argparse.ArgumentParser(
-        prog="python -m course_utils.experiments.sampler_sweep",
-        description="Score a model's pictures by sampler and steps; rows that are in the file already are kept.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    about = "Score a model's pictures by sampler and steps; rows that are in the file already are kept."
+    made = row_parser("sampler_sweep", about, n=1_000, counted="pictures of each row", out="samplers")
     add = made.add_argument
     add("model", nargs="?", default="base", help="a checkpoint, a weights file, a run's folder, or a shipped name")
     add("--samplers", nargs="+", choices=sorted(SAMPLERS), default=sorted(SAMPLERS), help="how to walk")
     add("--num-steps", type=int, nargs="+", default=list(NUM_STEPS), metavar="N", help="model calls for each picture")
-    add("-n", type=int, default=1_000, help="pictures of each row")
-    add_extractor_options(made, "cifar-cnn")
-    add("--out", type=Path, default=Path("results/reference/samplers.jsonl"), metavar="FILE", help="records")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
     """Sweep from the command line; returns the exit status."""
     options = parser().parse_args(argv)
-    model = load_named(options.model)
-    judge = Judge.appointed(chosen_extractor(options, options.device), device=options.device)
-    judge.check(options.n)
+    for num_steps in options.num_steps:
+        refuse_steps(num_steps)
+    model, judge = load_named(options.model), appointed(options)
     name = inside(options.model) if Path(options.model).exists() else options.model
     drawings = [Drawing(options.n, k, s) for k in sorted(set(options.num_steps)) for s in sorted(options.samplers)]
-    print(summary(fill(options.out, sweep_rows(model, name, drawings, judge), "samplers")))
-    print(f"records in {inside(options.out)}")
-    return 0
+    return tell(options, judge, sweep_rows(model, name, drawings, judge), summary)
 
 
 def sweep_rows(model: NamedModel, name: str, drawings: Sequence[Drawing], judge: Judge) -> list[Row]:
     """A row for each drawing: distances of its pictures and the seconds they took."""
     rows = []
     for drawing in drawings:
-        how = {key: getattr(drawing, key) for key in ("n", "sampler", "num_steps", "seed")}
-        identity = {"model": name, "weights": model.sha256, **how, **judge.told()}
+        identity = {"model": name, "weights": model.sha256, **drawing.told(), **judge.told()}
         words = command(name, drawing, judge.extractor.name, "--out results/local/scores.jsonl")
         measured = partial(_measured, model, name, drawing, judge)
         rows.append(Row(f"{name}, {drawing.text()}", identity, judge.kinds, measured, words))
@@ -87,4 +79,4 @@ def _measured(model: NamedModel, name: str, drawing: Drawing, judge: Judge) -> l
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

@@ -8,7 +8,8 @@ Every number says by which extractor, from how many pictures, and how these were
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from course_utils.diffusion import Diffusion
 from course_utils.experiments.named_models import NamedModel
 from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray, portray_base
 from course_utils.experiments.row_files import Reading
-from course_utils.measure import Record, record
-from course_utils.measure.quality import Extractor, Reference, name_of
+from course_utils.measure import Record, manifest, record
+from course_utils.measure.quality import name_of
 from course_utils.measure.quality.denoisers import same_denoiser
 from course_utils.measure.quality.distributions import same_distribution
 from course_utils.measure.quality.evidence import Evidence
@@ -30,18 +31,33 @@ from course_utils.measure.quality.intervals import Estimate, interleaved, jackkn
 from course_utils.measure.quality.spreads import Spread, spread_of
 from course_utils.measure.tables import Table, Tabular, seconds_text
 
-__all__ = ["HELDOUT", "Score", "command", "gate", "gate_of", "gate_readings", "record_all", "score", "score_of"]
+__all__ = [
+    "HELDOUT",
+    "Score",
+    "command",
+    "gate",
+    "gate_config",
+    "gate_of",
+    "gate_readings",
+    "record_all",
+    "score",
+    "score_of",
+]
 
 HELDOUT = "held-out loss"
 
 
 @dataclass(frozen=True, repr=False)
 class Score(Tabular):
-    """Distances of a portrait's pictures with their jackknife errors, and the mean of its held-out losses, if any."""
+    """Distances of a portrait's pictures with their jackknife errors, and the mean of its held-out losses, if any.
+
+    `judged` says by whom, see `Judge.told`.
+    """
 
     portrait: Portrait
     spread: Spread
     loss: Estimate | None
+    judged: Mapping[str, str]
 
     def readings(self) -> list[Reading]:
         """Each number under its kind: `FD (cifar-cnn)` or `FID`, `KD (cifar-cnn)` or `KID`, `held-out loss`."""
@@ -58,16 +74,13 @@ class Score(Tabular):
 
     def config(self) -> dict[str, Any]:
         """All that decides these numbers, as plain values: pictures, sampler, weights, extractor, reference."""
-        drawing, model = self.portrait.drawing, self.portrait.model
-        found = self.spread.distances
-        how = {name: getattr(drawing, name, None) for name in ("sampler", "num_steps", "seed")}
+        model = self.portrait.model
         weights = {
             "model": model.sha256 if model else None,
             "averaged": model.averaged if model else None,
             "images_seen": model.images_seen if model else None,
         }
-        judged = {"extractor": found.extractor, "sha256": found.sha256, "reference": found.reference_of}
-        return {"n": found.n, **how, **weights, **judged}
+        return {**_drawn(self.portrait), **weights, **self.judged, "reference": self.spread.distances.reference_of}
 
     def table(self) -> Table:
         """A row for each number; below it, how the pictures were drawn and by which weights."""
@@ -77,7 +90,7 @@ class Score(Tabular):
             [one.kind, f"{one.value:.4g}", f"{one.low:.4g} to {one.high:.4g}", f"{one.n:,}", held_against]
             for one, held_against in zip(self.readings(), against, strict=False)
         ]
-        columns = ["measure", "value", "95 % bounds, each", "images", "against"]
+        columns = ["measure", "value", "one-sided 95 % bounds", "images", "against"]
         return Table(columns, rows, title=self.portrait.source, note=_note(self))
 
 
@@ -88,18 +101,14 @@ def score(
     num_steps: int = 10,
     sampler: str = "ddim",
     seed: int = 0,
-    extractor: Extractor | None = None,
-    reference: Reference | None = None,
-    heldout: Tensor | None = None,
-    device: torch.device | str | None = None,
+    judge: Judge | None = None,
 ) -> Score:
     """Draw `n` pictures and measure their distances to the training images, and the model's held-out loss.
 
-    Without an `extractor` the best one here is taken: Inception where its weights are on disk, else `cifar-cnn`.
-    `reference` and `heldout`, uint8 (N, 3, H, W), default to the training images and the shipped test images. Raises
-    `ValueError` for fewer pictures than the distance takes, before anything is drawn.
+    Without a `judge` it is the kit's own, on the model's device: the best extractor here, the training images, the
+    shipped test images. Raises `ValueError` for fewer pictures than the distance takes, before anything is drawn.
     """
-    judge = Judge.appointed(extractor, reference, heldout, device)
+    judge = judge or _own_judge(model)
     return score_of(portray(model, Drawing(n, num_steps, sampler, seed), judge), judge)
 
 
@@ -111,17 +120,14 @@ def gate(
     num_steps: int = 10,
     sampler: str = "ddim",
     seed: int = 0,
-    extractor: Extractor | None = None,
-    reference: Reference | None = None,
-    heldout: Tensor | None = None,
-    device: torch.device | str | None = None,
+    judge: Judge | None = None,
 ) -> list[Evidence]:
     """Is the variant the same denoiser as the baseline, and does it draw from the same distribution?
 
     Both draw `n` pictures from the same noise and take their losses on the same noisy images. Without a `baseline` it
     is the shipped base, whose pictures are shipped too for the default drawing. Raises as `score` does.
     """
-    judge = Judge.appointed(extractor, reference, heldout, device)
+    judge = judge or _own_judge(variant)
     judge.check(n, for_gate=True)
     drawing = Drawing(n, num_steps, sampler, seed)
     own = portray(variant, drawing, judge)
@@ -135,7 +141,7 @@ def score_of(portrait: Portrait, judge: Judge) -> Score:
     if portrait.losses is not None:
         each = portrait.losses.per_image
         loss = jackknife(lambda out: _mean_without(each, out), interleaved(len(each)))
-    return Score(portrait, spread_of(portrait.features, judge.reference), loss)
+    return Score(portrait, spread_of(portrait.features, judge.reference), loss, judge.told())
 
 
 def gate_of(variant: Portrait, baseline: Portrait, judge: Judge) -> list[Evidence]:
@@ -169,21 +175,60 @@ def gate_readings(found: Sequence[Evidence]) -> list[Reading]:
     ]
 
 
-def record_all(readings: Sequence[Reading], name: str, config: dict[str, Any], path: Path | None) -> list[Record]:
-    """A record of each reading, appended to `path` where one is given."""
+def gate_config(variant: Portrait, baseline: Portrait, judge: Judge) -> dict[str, Any]:
+    """All that decides a gate's numbers, as plain values: both models' weights, the pictures, who judged them."""
+    models = [each.model for each in (variant, baseline)]
+    return {
+        "variant": variant.name,
+        "baseline": baseline.name,
+        "weights": [model.sha256 if model else None for model in models],
+        "averaged": [model.averaged if model else None for model in models],
+        **_drawn(variant),
+        **judge.told(),
+    }
+
+
+def record_all(
+    readings: Sequence[Reading],
+    name: str,
+    config: Mapping[str, Any],
+    path: Path | None,
+    *,
+    device: torch.device | str | None = None,
+) -> list[Record]:
+    """A record of each reading, appended to `path` where one is given; `device` is the one that worked."""
+    made_on = manifest(device=device, seed=config.get("seed"))
+    about: dict[str, Any] = {"path": path, "manifest": made_on}
     return [
         record(
-            one.kind, name, {**config, **one.more}, one.value, one.unit, low=one.low, high=one.high, n=one.n, path=path
+            one.kind, name, {**config, **one.more}, one.value, one.unit, low=one.low, high=one.high, n=one.n, **about
         )
         for one in readings
     ]
 
 
 def command(name: str, drawing: Drawing, extractor: str, *more: str) -> str:
-    """The words that score a model again; any Inception is `inception` on the command line."""
+    """The words that score a model again, quoted for a shell; each of `more` is an option with its value, if any.
+
+    Any Inception is `inception` on the command line.
+    """
     how = f"-n {drawing.n} --num-steps {drawing.num_steps} --sampler {drawing.sampler} --seed {drawing.seed}"
     known = CIFAR_CNN if extractor == CIFAR_CNN else "inception"
-    return " ".join([f"python -m course_utils score {name} {how} --extractor {known}", *more])
+    given = [word for option in more for word in option.split(" ", 1)]
+    return shlex.join(["python", "-m", "course_utils", "score", name, *how.split(), "--extractor", known, *given])
+
+
+def _drawn(portrait: Portrait) -> dict[str, Any]:
+    """How a portrait's pictures were drawn; of pictures from elsewhere no more than their number is known."""
+    if portrait.drawing is None:
+        return {"n": portrait.features.n, "sampler": None, "num_steps": None, "seed": None}
+    return portrait.drawing.told()
+
+
+def _own_judge(model: Diffusion | NamedModel) -> Judge:
+    """The kit's own judge, on the device of a model."""
+    diffusion = model.diffusion if isinstance(model, NamedModel) else model
+    return Judge.appointed(device=diffusion.device)
 
 
 def _mean_without(values: Tensor, left_out: Tensor) -> float:

@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-import torch
-
-from course_utils.experiments.named_models import load_named
-from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray, portray_base
-from course_utils.experiments.row_files import Reading, Row, fill, inside
+from course_utils.entry import run_main
+from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray_shipped
+from course_utils.experiments.row_commands import appointed, row_parser, tell
+from course_utils.experiments.row_files import Reading, Row
 from course_utils.experiments.scoring import command, gate_of, gate_readings
-from course_utils.experiments.scoring_run import add_extractor_options, chosen_extractor
 from course_utils.measure import Record
 from course_utils.measure.quality.evidence import KINDS
 from course_utils.measure.tables import Table, interval_text
@@ -38,27 +35,15 @@ PAIRS = (
 
 def parser() -> argparse.ArgumentParser:
     """The command line of the gates."""
-    made = argparse.ArgumentParser(
-        prog="python -m course_utils.experiments.seeds_gate",
-        description="Two seeds through each other's gate, and earlier checkpoints through that of the base.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = made.add_argument
-    add("-n", type=int, default=1_000, help="pictures of each model, DDIM, 10 steps")
-    add_extractor_options(made, "cifar-cnn")
-    add("--out", type=Path, default=Path("results/reference/gates.jsonl"), metavar="FILE", help="records")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
-    return made
+    about = "Two seeds through each other's gate, and earlier checkpoints through that of the base."
+    return row_parser("seeds_gate", about, n=1_000, counted="pictures of each model, DDIM, 10 steps", out="gates")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the gates from the command line; returns the exit status."""
     options = parser().parse_args(argv)
-    judge = Judge.appointed(chosen_extractor(options, options.device), device=options.device)
-    judge.check(options.n, for_gate=True)
-    print(summary(fill(options.out, gate_rows(Drawing(options.n), judge), "gates")))
-    print(f"records in {inside(options.out)}")
-    return 0
+    judge = appointed(options, for_gate=True)
+    return tell(options, judge, gate_rows(Drawing(options.n), judge), summary)
 
 
 class Gallery:
@@ -71,10 +56,7 @@ class Gallery:
     def __getitem__(self, name: str) -> Portrait:
         """The portrait of a shipped model."""
         if name not in self._taken:
-            if name == "base":
-                self._taken[name] = portray_base(self.drawing, self.judge)
-            else:
-                self._taken[name] = portray(load_named(name), self.drawing, self.judge, name=name)
+            self._taken[name] = portray_shipped(name, self.drawing, self.judge)
         return self._taken[name]
 
 
@@ -86,8 +68,8 @@ def gate_rows(drawing: Drawing, judge: Judge) -> list[Row]:
         if None in weights:
             print(f"{variant} against {baseline}: left out, since they are not both among the shipped files.")
             continue
-        how = {key: getattr(drawing, key) for key in ("n", "sampler", "num_steps", "seed")}
-        identity = {"variant": variant, "baseline": baseline, "weights": weights, **how, **judge.told()}
+        pair = {"variant": variant, "baseline": baseline, "weights": weights}
+        identity = {**pair, **drawing.told(), **judge.told()}
         out = "--out results/local/scores.jsonl"
         words = command(variant, drawing, judge.extractor.name, f"--against {baseline}", out)
         kinds = tuple(f"gate: {kind}" for kind in KINDS if kind != "same function")
@@ -103,7 +85,8 @@ def summary(records: Sequence[Record]) -> Table:
         for one in records
         if one.low is not None and one.high is not None
     ]
-    return Table(["variant against baseline", "gate", "ratio", "outcome"], rows, note="A ratio above 1 is worse.")
+    note = "A ratio above 1 is worse; beside it, its one-sided 95 % bounds."
+    return Table(["variant against baseline", "gate", "ratio", "outcome"], rows, note=note)
 
 
 def _measured(gallery: Gallery, variant: str, baseline: str) -> list[Reading]:
@@ -111,4 +94,4 @@ def _measured(gallery: Gallery, variant: str, baseline: str) -> list[Reading]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

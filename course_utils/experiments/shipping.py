@@ -19,7 +19,7 @@ from course_utils import shipped as kit
 from course_utils.diffusion import ImageSet, load_images
 from course_utils.experiments.run_history import machine
 from course_utils.experiments.shipped_cards import CIFAR10_TERMS, OWN_TERMS, put
-from course_utils.experiments.shipping_base import ship_base, ship_second
+from course_utils.experiments.shipping_base import ship_base, ship_second, ship_variants
 from course_utils.experiments.shipping_quality import draw_pictures, ship_references, tell_scores
 from course_utils.measure import manifest
 from course_utils.measure.quality.extractors import cifar_cnn
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=STAGES, default=list(STAGES), help="which of them, in this order")
     add("--run", type=Path, default=runs / "base-0", metavar="FOLDER", help="the run of the base")
     add("--second", type=Path, default=runs / "base-1", metavar="FOLDER", help="the same from another seed")
+    add("--variants", type=Path, default=runs, metavar="FOLDER", help="where the runs of retrained treatments lie")
     add("--classifier", type=Path, default=runs / "cifar-cnn", metavar="FOLDER", help="the run of cifar-cnn")
     add("--budget", type=int, metavar="STEPS", help="the base's steps in all (default: those of its last checkpoint)")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
@@ -128,6 +129,10 @@ def _second(options: argparse.Namespace) -> list[Path]:
     return ship_second(options.second, options.run, options.budget, kit.SHIPPED)
 
 
+def _variants(options: argparse.Namespace) -> list[Path]:
+    return ship_variants(options.variants, options.run, options.budget, kit.SHIPPED)
+
+
 def _references(options: argparse.Namespace) -> list[Path]:
     images = [_cifar10(split, options) for split in ("train", "test")]
     return [ship_references(images, kit.SHIPPED, f"{COMMAND} --only references", options.device)]
@@ -151,6 +156,7 @@ STAGES = {
     "heldout": ship_heldout,
     "base": _base,
     "second": _second,
+    "variants": _variants,
     "samples": ship_samples,
     "scores": _scores,
 }

@@ -10,10 +10,17 @@ import torch
 from course_utils.diffusion import SHIPPED_MODELS, Diffusion, heldout_loss, load_checkpoint, load_heldout, save_weights
 from course_utils.experiments.run_history import RunHistory, machine, read_history
 from course_utils.experiments.shipped_cards import OWN_TERMS, put
+from course_utils.speedups import STRUCTURAL
 
-__all__ = ["ENOUGH_IMAGES", "ship_base", "ship_second"]
+__all__ = ["ENOUGH_IMAGES", "VARIANTS", "ship_base", "ship_second", "ship_variants"]
 
 SHARES = {"base-25": 25, "base-50": 50, "base": 100}
+VARIANTS = {
+    "bottleneck-between-25": 25,
+    "bottleneck-inside-25": 25,
+    "fewer-blocks-25": 25,
+    "bottleneck-low-rank-50": 50,
+}  # retrained treatments, and the share of the base's steps after which they are compared, earlier ones included
 ENOUGH_IMAGES = 2_000_000
 
 
@@ -31,18 +38,40 @@ def ship_base(run: Path, budget: int | None, folder: Path) -> list[Path]:
 
 
 def ship_second(run: Path, first: Path, budget: int | None, folder: Path) -> list[Path]:
-    """Put another seed's averaged weights after half as many steps as the base's into `folder`.
-
-    Half: two seeds tell at any point of training whether the gate lets equals pass, and here they cost half.
+    """Put another seed's averaged weights after as many steps as the base's into `folder`.
 
     Raises as `ship_base` does, and `ValueError` where the two differ in more than their seed.
     """
     history = read_history(run)
     whole = _budget(read_history(first), budget)
-    half = whole * SHARES["base-50"] // 100
-    path = history.checkpoint(half)
-    _refuse_unlike(history, read_history(first), half)
-    return [_ship("base-50-seed1", path, history, 1.0, folder)]
+    path = history.checkpoint(whole)
+    _refuse_unlike(history, read_history(first), whole, ("seed",))
+    return [_ship("base-seed1", path, history, 1.0, folder)]
+
+
+def ship_variants(runs: Path, first: Path, budget: int | None, folder: Path) -> list[Path]:
+    """Put the retrained treatments whose runs lie in `runs`, one folder a name, into `folder`; say which are not there.
+
+    Each is taken after its share of the base's steps, counting those of the weights it began with. Raises as
+    `ship_base` does, and `ValueError` where a run differs from the base's in more than its treatments.
+    """
+    base = read_history(first)
+    whole, made = _budget(base, budget), []
+    for name, share in VARIANTS.items():
+        if not (runs / name).is_dir():
+            print(f"{runs / name} is not there: {name} is left out.")
+            continue
+        history = read_history(runs / name)
+        images = whole * share // 100 * (_batch(base) or 16)
+        step = (images - (history.images_before() or 0)) // (_batch(base) or 16)
+        _refuse_unlike(history, base, step, ("treatments",))
+        made.append(_ship(name, history.checkpoint(step), history, 1.0, folder))
+    return made
+
+
+def _batch(history: RunHistory) -> int | None:
+    batch: int | None = history.start(history.steps[-1])["options"]["batch_size"]
+    return batch
 
 
 def _budget(history: RunHistory, budget: int | None) -> int:
@@ -52,24 +81,22 @@ def _budget(history: RunHistory, budget: int | None) -> int:
     return budget or steps[-1]
 
 
-def _refuse_unlike(second: RunHistory, first: RunHistory, step: int) -> None:
-    """Two seeds are compared at equal training: the same options but for the seed and what changes no weight."""
-    free = ("seed", "num_steps", "checkpoint_every", "keep", "log_every", "heldout", "device")
-    options = [
-        {name: value for name, value in run.start(step)["options"].items() if name not in free}
-        for run in (first, second)
-    ]
-    seeds = [run.start(step)["options"]["seed"] for run in (first, second)]
-    if options[0] != options[1] or seeds[0] == seeds[1]:
+def _refuse_unlike(run: RunHistory, first: RunHistory, step: int, may: tuple[str, ...]) -> None:
+    """Two runs are compared at equal training: the same options but for those named and what changes no weight."""
+    free = ("num_steps", "checkpoint_every", "keep", "log_every", "heldout", "device", *may)
+    told = [history.start(history.steps[-1])["options"] for history in (run, first)]
+    options = [{name: value for name, value in one.items() if name not in free} for one in told]
+    same_seed = "seed" in may and told[0]["seed"] == told[1]["seed"]
+    if options[0] != options[1] or same_seed:
         raise ValueError(
-            f"{second.folder} was trained with {options[1]} and seed {seeds[1]}, {first.folder} with {options[0]} and "
-            f"seed {seeds[0]}: the second run must differ in its seed, and in that alone."
+            f"{run.folder} was trained to step {step:,} with {told[0]}, {first.folder} with {told[1]}: the two must "
+            f"differ in {' and '.join(may)}, and in that alone."
         )
 
 
 def _ship(name: str, path: Path, history: RunHistory, share: float, folder: Path) -> Path:
     """Put one checkpoint's averaged weights, in bfloat16, into `folder`, with its held-out loss in the card."""
-    state = load_checkpoint(path)
+    state = load_checkpoint(path, treatments=STRUCTURAL)
     diffusion = _rounded(state.averaged())
     told = _card(name, state.step, state.images_seen, state.seed, state.ema.decay, share, history)
     told["parameters"] = diffusion.num_parameters

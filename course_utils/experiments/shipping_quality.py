@@ -1,7 +1,9 @@
-"""What pictures are judged by, and the judgement in the cards: reference statistics, and distances of each model."""
+"""What pictures are judged by, and the judgement in the cards: reference statistics, and the scores of each model."""
 
 from __future__ import annotations
 
+import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +11,24 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from course_utils.diffusion import SHIPPED_MODELS, ImageSet, load_base_samples, load_shipped, sample
+from course_utils.diffusion import SHIPPED_MODELS, ImageSet, load_shipped
+from course_utils.experiments.portraits import Drawing, Judge, portray_shipped
+from course_utils.experiments.sampling_run import draw
+from course_utils.experiments.scoring import HELDOUT, Score, command, score_of
 from course_utils.experiments.shipped_cards import OWN_TERMS, put, retell
 from course_utils.measure import manifest
 from course_utils.measure.quality import (
     Features,
     Reference,
-    distances,
     extract,
-    frechet_distance,
+    name_of,
     reference,
     reference_from,
     save_references,
 )
-from course_utils.measure.quality.extractors import cifar_cnn
-from course_utils.measure.quality.intervals import interleaved, jackknife
+from course_utils.measure.quality.extractors import CIFAR_CNN, cifar_cnn
+from course_utils.measure.quality.intervals import Estimate
+from course_utils.measure.quality.spreads import spread_of
 from course_utils.shipped import card, checksums, shipped_names
 
 __all__ = ["draw_pictures", "ship_references", "tell_scores"]
@@ -54,35 +59,54 @@ def ship_references(images: list[ImageSet], folder: Path, command: str, device: 
 
 
 def tell_scores(folder: Path, n: int, num_steps: int, seed: int, device: str) -> list[Path]:
-    """Write the distances of `n` pictures of every shipped model to the training images into the models' cards."""
+    """Write the scores of every shipped model into its card: distances of `n` pictures, held-out loss, with bounds.
+
+    A model whose card tells them already, by the same judge and of pictures drawn alike, is not drawn again: putting
+    other weights into its place has emptied the card. `folder` is where the shipped files lie. Raises `ValueError`
+    where the shipped reference is not of the shipped classifier.
+    """
     found = [name for name in SHIPPED_MODELS if f"{name}.safetensors" in shipped_names(folder)]
-    train = reference("train")
-    return [_tell(name, folder, train, n, num_steps, seed, device) for name in found]
+    judge = Judge.appointed(cifar_cnn(device=device), reference("train"), device=device)
+    drawing = Drawing(n, num_steps, "ddim", seed)
+    return [_tell(name, folder, drawing, judge) for name in found]
 
 
 def draw_pictures(name: str, n: int, num_steps: int, seed: int, device: str) -> Tensor:
     """Pictures of a shipped model by ddim with a progress bar, uint8 (n, 3, 32, 32)."""
-    diffusion, batch_size = load_shipped(name), 64
-    with tqdm(total=-(-n // batch_size) * num_steps, unit="call", desc=name, dynamic_ncols=True) as bar:
-
-        def advance(*_: object) -> None:
-            bar.update(1)
-
-        how: dict[str, Any] = {"num_steps": num_steps, "seed": seed, "batch_size": batch_size, "device": device}
-        return sample(diffusion, n, sampler="ddim", callback=advance, **how)
+    drawing = Drawing(n, num_steps, "ddim", seed)
+    return draw(load_shipped(name), argparse.Namespace(**asdict(drawing)), device)[0]
 
 
-def _tell(name: str, folder: Path, train: Reference, n: int, num_steps: int, seed: int, device: str) -> Path:
-    """Add one model's distances to its card."""
+def _tell(name: str, folder: Path, drawing: Drawing, judge: Judge) -> Path:
+    """Add one model's scores to its card, unless they are there."""
     file, told = f"{name}.safetensors", card(name, folder=folder)
-    drawn = load_base_samples() if name == "base" else draw_pictures(name, n, num_steps, seed, device)
-    scores = _distances(_features(drawn, name, device), train)
-    how = {"sampler": "ddim", "num_steps": num_steps, "seed": seed, "averaged": True}
-    how_many = f"-n {n} --sampler ddim --num-steps {num_steps} --seed {seed}"
-    again = f"python -m course_utils score {name} {how_many} --extractor cifar-cnn"
-    told["scores"] |= {kind: {**score, **how, "command": again} for kind, score in scores.items()}
-    retell(folder, file, {key: value for key, value in told.items() if key not in ("file", "sha256", "bytes")})
+    known = {kind: _known(kind, drawing, judge) for kind in (*judge.kinds, HELDOUT)}
+    scores = told.setdefault("scores", {})
+    if not all(known[kind].items() <= scores.get(kind, {}).items() for kind in known):
+        made = score_of(portray_shipped(name, drawing, judge), judge)
+        again = {"command": command(name, drawing, judge.extractor.name)}
+        scores |= {kind: {**_told(made, kind), **known[kind], **again} for kind in known}
+        retell(folder, file, {key: value for key, value in told.items() if key not in ("file", "sha256", "bytes")})
     return folder / file
+
+
+def _known(kind: str, drawing: Drawing, judge: Judge) -> dict[str, Any]:
+    """What decides a number of this kind beside the weights, as a card says it."""
+    told = judge.told()
+    if kind == HELDOUT:
+        return {"heldout_sha256": told["heldout_sha256"], "averaged": True}
+    judged = {"extractor_sha256": told["sha256"], "reference_sha256": told["reference_sha256"]}
+    return {**drawing.told(), **judged, "averaged": True}
+
+
+def _told(made: Score, kind: str) -> dict[str, Any]:
+    """A number of this kind with its bounds, and on which images it was taken."""
+    losses, found = made.portrait.losses, made.spread.distances
+    if kind == HELDOUT and made.loss is not None and losses is not None:
+        error = {"standard_error": made.loss.standard_error, "n": len(losses.per_image), "seed": losses.seed}
+        return {**_bounded(made.loss), **error, "images": "heldout"}
+    estimate = made.spread.fd if kind == name_of("frechet", found.extractor) else made.spread.kd
+    return {**_bounded(estimate), "n": found.n, "reference_n": found.reference_n, "reference": found.reference_of}
 
 
 def _features(images: Tensor, of: str, device: str) -> Features:
@@ -91,12 +115,17 @@ def _features(images: Tensor, of: str, device: str) -> Features:
 
 
 def _distances(features: Features, against: Reference) -> dict[str, Any]:
-    """Both distances by name, the Fréchet distance with one-sided 95 % bounds from a jackknife of 20 groups."""
-    found = distances(features, against)
-    interval = jackknife(
-        lambda out: frechet_distance(features.without(out), against.statistics, fewest=2), interleaved(features.n)
-    )
-    same = {"n": found.n, "reference_n": found.reference_n, "reference": found.reference_of}
-    bounds = {"low": interval.low, "high": interval.high}
-    of = {**same, "extractor_sha256": found.sha256}
-    return {found.fd_name: {"value": found.fd, **bounds, **of}, found.kd_name: {"value": found.kd, **of}}
+    """Both distances by name, with one-sided 95 % bounds from a jackknife of 20 groups."""
+    spread = spread_of(features, against)
+    found = spread.distances
+    of = {"n": found.n, "reference_n": found.reference_n, "reference": found.reference_of}
+    judged = {"extractor_sha256": found.sha256}
+    return {
+        name_of(what, CIFAR_CNN): {**_bounded(estimate), **of, **judged}
+        for what, estimate in (("frechet", spread.fd), ("kernel", spread.kd))
+    }
+
+
+def _bounded(estimate: Estimate) -> dict[str, float]:
+    """A value with its one-sided 95 % bounds."""
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}

@@ -1,6 +1,7 @@
 """Figures of quality show the numbers of their records, with their bounds, units and floors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_each_family_is_held_against_as_many_undamaged_images():
     shown = plot_calibration(calibration()).legends[0]
     assert [text.get_text() for text in shown.get_texts()] == [
         "undamaged test images, as many",
-        "a dose, with 95 % bounds",
+        "a dose, with one-sided 95 % bounds",
     ]
 
 
@@ -148,6 +149,73 @@ def test_the_sweep_has_a_line_a_sampler_in_the_courses_colours():
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["10", "100", "1,000"]
 
 
+# ---- what belongs together -------------------------------------------------------------------------------------------
+
+
+def by(records, **told):
+    """The same records with more in their configuration."""
+    return [replace(one, config={**one.config, **told}) for one in records]
+
+
+def points(ax):
+    return {container.get_label(): container.lines[0].get_xydata().tolist() for container in ax.containers}
+
+
+def test_records_of_two_classifiers_never_stand_in_one_figure():
+    old = by(dose("blur", 1, "sigma 1 px", 7.0, 7.0) + dose("blur", 3, "sigma 3 px", 8.0, 8.0), sha256="old")
+    new = by(calibration(), sha256="new")
+    assert labelled(plot_calibration(old + new).axes[0]) == labelled(plot_calibration(new).axes[0])
+
+    old = [one for one in by(curve(), sha256="old") if one.config.get("images_seen") != 2_000]
+    new = [one for one in by(curve(), sha256="new") if one.config.get("images_seen") != 8_000]
+    assert points(plot_quality_curve(old + new).axes[0]) == points(plot_quality_curve(new).axes[0])
+
+    old, new = by(sweep(), sha256="old"), by(sweep()[:6], sha256="new")
+    assert points(plot_sampler_sweep(old + new).axes[0]) == points(plot_sampler_sweep(new).axes[0])
+
+
+@pytest.mark.parametrize("other", [{"n": 500}, {"weights": "old"}, {"model": "base-50"}, {"seed": 1}])
+def test_a_sweep_is_of_one_model_and_one_count(other):
+    cheaper = by(sweep()[:6], **other)
+    assert points(plot_sampler_sweep(sweep() + cheaper).axes[0]) == points(plot_sampler_sweep(cheaper).axes[0])
+    figure = plot_sampler_sweep(by(sweep(), n=300))
+    assert figure.get_suptitle() == "What more steps buy (base, 300 pictures a point)"
+
+
+def test_a_curve_is_of_one_count_with_its_own_floor():
+    fewer = by([one for one in curve() if one.config["run"] == "base-0"], n=500)
+    figure = plot_quality_curve(fewer + curve())
+    assert figure.get_suptitle().startswith("Quality over a training run (1,000 pictures")
+    assert len(points(figure.axes[0])) == 2
+    figure = plot_quality_curve([one for one in curve() if one.config["run"] == "real test images"] + fewer)
+    assert figure.get_suptitle().startswith("Quality over a training run (500 pictures")
+    assert not [line for line in figure.axes[0].lines if line.get_label() == "real test images"]
+
+
+def test_a_run_that_was_trained_anew_leaves_its_name_to_the_new_one():
+    words = "python -m course_utils train --num-steps {} --batch-size {} --seed 0 --device {}"
+    of = {}
+    for batch, device, seen in ((16, "cpu", (2_000, 4_000)), (32, "cpu", (4_000,)), (32, "cuda", (8_000,))):
+        for one in curve():
+            if one.config.get("run") == "base-0" and one.config["images_seen"] in seen:
+                told = {"training": words.format(one.config["images_seen"] // batch, batch, device)}
+                of.setdefault(batch, []).extend(by([one], **told))
+    found = points(plot_quality_curve([*of[16], *of[32]]).axes[0])
+    assert found == {"base-0": [[4_000, 40], [8_000, 20]]}, "the same training goes on elsewhere"
+
+
+def test_records_without_a_point_to_draw_get_one_sentence():
+    floor = [one for one in curve() if one.config["run"] == "real test images"]
+    for records in (floor, []):
+        with pytest.raises(ValueError, match="records hold no checkpoint, only real test images or nothing: score"):
+            plot_quality_curve(records)
+    for records in (dose("undamaged", 0, "test images", 0.2, 0.0), calibration()[-1:], []):
+        with pytest.raises(ValueError, match="records hold no dose of damage: run"):
+            plot_calibration(records)
+    with pytest.raises(ValueError, match="records are empty: run"):
+        plot_sampler_sweep([])
+
+
 def test_small_samples_say_by_what_factor_the_distance_grew():
     ax = plot_small_samples((300, 500, 1000), {"real": [2.5, 1.6, 1.0], "drawn": [44.0, 42.0, 40.0]}).axes[0]
     assert [line.get_label() for line in ax.lines] == ["real: 2.5x from 1,000 to 300", "drawn: 1.1x from 1,000 to 300"]
@@ -174,3 +242,21 @@ def test_the_readme_gets_the_figures_whose_records_are_there(tmp_path, monkeypat
     told = json.loads((tmp_path / "calibration.json").read_text())
     assert told == {"records": "calibration.jsonl", "count": 15, "manifest": {"device": "made up"}}
     assert "samplers.jsonl is not there: no samplers.png" in capsys.readouterr().out
+
+
+def test_the_readme_shows_what_is_shipped_now(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(readme_figures, "REFERENCE", tmp_path)
+    monkeypatch.setattr(readme_figures, "checksums", lambda: {"cifar-cnn.safetensors": "new", "base.safetensors": "w"})
+    now = {"extractor": "cifar-cnn", "sha256": "new"}
+    kept = by(calibration(), **now) + by(sweep(), **now, weights="w") + by(curve(), **now, weights="of a checkpoint")
+    old = by(calibration(), **now | {"sha256": "old"}) + by(sweep(), **now, weights="old")
+    fid = by(sweep(), extractor="inception", sha256="old", weights="w")
+    assert readme_figures.present([*old, *kept, *fid]) == [*kept, *fid]
+
+    for one in (*by(curve(), **now)[:2], *by(curve(), **now | {"sha256": "old"})):
+        record(one.kind, one.name, one.config, one.value, "", manifest={}, path=tmp_path / "quality_curve.jsonl")
+    readme_figures.quality_figures()
+    said = capsys.readouterr().out
+    assert "quality_curve.jsonl: 20 records left out, of another classifier or of older weights" in said
+    assert "no quality_curve.png: records hold no checkpoint" in said
+    assert not list(tmp_path.glob("*.png"))

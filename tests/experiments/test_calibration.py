@@ -113,9 +113,10 @@ def test_a_model_that_is_shipped_gets_a_row_with_its_loss(shipped_kit, judge, te
     assert values[1] == values[2], "the small kit's base is untrained, from the same seed"
 
 
-def one_of(family, strength, value, n=100, kind="FD (cifar-cnn)", images="CIFAR-10 test"):
+def one_of(family, strength, value, n=100, kind="FD (cifar-cnn)", images="CIFAR-10 test", margin=0.05):
     config = {"family": family, "strength": strength, "n": n, "images": images}
-    return record(kind, f"{family} {strength}", config, value, "", manifest={"made": "up"})
+    bounds = {} if margin is None else {"low": value - margin, "high": value + margin}
+    return record(kind, f"{family} {strength}", config, value, "", **bounds, manifest={"made": "up"})
 
 
 def test_order_is_found_where_it_is_and_missed_where_it_is_not():
@@ -133,14 +134,21 @@ def test_order_is_found_where_it_is_and_missed_where_it_is_not():
         one_of("training", 50, 12.0, n=10),
         one_of("training", 0, 0.1, n=10, kind="held-out loss"),
         one_of("training", 50, 0.3, n=10, kind="held-out loss"),
+        one_of("JPEG", 1, 2.0, margin=None),
+        one_of("classes", 1, 1.5),
+        one_of("classes", 3, 1.58),
+        one_of("classes", 5, 1.45, margin=0.04),
     ]
     assert [tuple(row) for row in ordering(records).rows] == [
         ("blur", "FD (cifar-cnn)", "100", "1  2  4", "yes"),
-        ("noise", "FD (cifar-cnn)", "100", "1  0.9  3", "NO"),
-        ("duplicates", "FD (cifar-cnn)", "100", "1  5  5", "NO"),
+        ("noise", "FD (cifar-cnn)", "100", "1  0.9  3", "not distinguishable"),
+        ("duplicates", "FD (cifar-cnn)", "100", "1  5  5", "not distinguishable"),
         ("training", "FD (cifar-cnn)", "10", "9  10  12", "yes"),
         ("training", "held-out loss", "10", "0.1  0.3", "yes"),
+        ("JPEG", "FD (cifar-cnn)", "100", "1  2", "not distinguishable"),
+        ("classes", "FD (cifar-cnn)", "100", "1  1.5  1.58  1.45", "WRONG"),
     ]
+    assert ordering([one_of("blur", 1, 2.0)]).rows[0][-1] is None, "one value is in no order"
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The curve grows with the run, a checkpoint is scored once, and its command scores it again."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -50,13 +51,40 @@ def test_the_curve_grows_with_the_run(shipped_kit, judge, monkeypatch, capsys):
     assert told["training"].startswith("python -m course_utils train")
 
     model = load_weights("runs/small/step_00000004.safetensors")
-    given = {"extractor": judge.extractor, "reference": judge.reference, "heldout": judge.heldout}
-    wanted = score(model, n=20, num_steps=1, **given)
+    wanted = score(model, n=20, num_steps=1, judge=judge)
     assert [one.value for one in grown[5:]] == [one.value for one in wanted.readings()]
 
     assert told["command"].startswith("python -m course_utils score runs/small/step_00000004.safetensors -n 20")
     assert cli.main(shlex.split(told["command"])[3:]) == 0
     assert [one.value for one in load("results/local/scores.jsonl")] == [one.value for one in grown[5:]]
+
+
+def test_the_floors_command_measures_it_anew(shipped_kit, judge, monkeypatch):
+    monkeypatch.setattr(quality_curve, "Drawing", lambda n: Drawing(n, 1))
+    trained(2)
+    assert curve() == 0
+    recorded = load(OUT)[:2]
+    assert {one.name for one in recorded} == {"real test images"}
+    assert quality_curve.main(shlex.split(recorded[0].config["command"])[3:]) == 0
+    again = load(quality_curve.FLOOR_AGAIN)
+    assert [(one.kind, one.value, one.low, one.high) for one in again] == [
+        (one.kind, one.value, one.low, one.high) for one in recorded
+    ]
+    with pytest.raises(ValueError, match="n is 121, but there are 120 real test images here"):
+        quality_curve.main(["-n", "121"])
+
+
+def test_other_held_out_images_are_another_row(shipped_kit, judge, monkeypatch, tmp_path):
+    words = ["-n", "20", "--out", OUT]
+    assert quality_curve.main(words) == 0
+    assert quality_curve.main(words) == 0
+    assert len(load(OUT)) == 2
+    others = replace(judge, heldout=judge.heldout.flip(0))
+    monkeypatch.setattr(quality_curve, "appointed", lambda _: others)
+    assert quality_curve.main(words) == 0
+    first, last = load(OUT)[::2]
+    assert len(load(OUT)) == 4
+    assert first.value != last.value
 
 
 def test_mistakes_get_one_sentence(shipped_kit):

@@ -42,6 +42,7 @@ def test_another_extractor_sees_the_images_once(asked):
     again = train_reference(brightness("f" * 64))
     assert asked == ["train"]
     assert torch.equal(again.statistics.mean, made.statistics.mean)
+    assert torch.equal(again.features.values, made.features.values), "the first use judges like all that follow"
     train_reference(brightness("e" * 64))
     assert asked == ["train"] * 2, "other weights, other features"
 

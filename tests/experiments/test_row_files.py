@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from course_utils.experiments.row_files import Reading, Row, fill, find, inside
+from course_utils.experiments import row_files
+from course_utils.experiments.row_files import Reading, Row, alike, fill, find, inside, judged_alike
 from course_utils.measure import load, record
 
 
@@ -51,6 +52,33 @@ def test_a_record_is_found_by_all_that_is_asked_for_and_by_nothing_less():
     assert find(records, "KD", {"n": 10}) is None
     assert find(records, "FD", {"n": 10, "x": 2}) is None
     assert find(records, "FD", {"n": 10, "y": None}) is None, "what is not said is not None"
+
+
+def test_a_record_names_the_device_that_worked_and_the_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(row_files, "manifest", lambda **told: told)
+    drawn = Row("a", {"seed": 7}, ("FD",), lambda: [Reading("FD", 1.0, None, None, 10)], "make a")
+    (one,) = fill(tmp_path / "a.jsonl", [drawn], "rows", device="cuda:1")
+    assert one.manifest == {"device": "cuda:1", "seed": 7}
+
+
+def judged(kind, value, **told):
+    return record(kind, "a", told, value, "", manifest={"a": 1})
+
+
+def test_the_latest_of_a_kind_says_by_whom_all_of_it_is_judged():
+    old = [judged("FD", 1, sha256="old"), judged("loss", 2, sha256="old")]
+    new = [judged("FD", 3, sha256="new", x=1), judged("FD", 4, sha256="new", x=2)]
+    assert judged_alike([*old, *new]) == [old[1], *new]
+    assert judged_alike([new[0], *old]) == old
+    assert judged_alike([*new, judged("FD", 5, sha256="new", reference_sha256="other")])[0].value == 5
+    assert judged_alike([]) == alike([], ["x"]) == []
+
+
+def test_records_are_alike_in_what_is_asked_for():
+    one, two, other = judged("FD", 1, n=10, x=1), judged("KD", 2, n=10, x=2), judged("FD", 3, n=20, x=2)
+    assert alike([one, other, two], ["n"]) == [one, two]
+    assert alike([one, two, other], ["n", "x"]) == [other]
+    assert alike([one, judged("FD", 4, n=10)], ["n", "x"])[0].value == 4, "what is not said is not 1"
 
 
 def test_a_row_that_gives_something_else_is_refused_and_leaves_nothing(tmp_path):

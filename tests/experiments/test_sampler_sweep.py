@@ -1,6 +1,7 @@
 """The sweep begins with what is cheap, goes on after a stop, and each row's command scores it again."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_the_cheapest_rows_come_first_and_a_stopped_sweep_goes_on(sweep, monkeyp
     assert sweep() == 0
     assert len(drawn) == 4
     assert "drawn in" in capsys.readouterr().out
+
+
+def test_a_part_of_the_table_may_be_measured_first(shipped_kit, monkeypatch):
+    draw, drawn = portraits.draw, []
+    monkeypatch.setattr(portraits, "draw", lambda *how: drawn.append((how[1].n, how[1].sampler)) or draw(*how))
+    for words in (["--samplers", "ddim"], ["--samplers", "ddpm", "ddim"], ["--samplers", "ddim", "-n", "21"]):
+        assert sampler_sweep.main(["--num-steps", "1", "-n", "20", "--out", "sweep.jsonl", *words]) == 0
+    assert drawn == [(20, "ddim"), (20, "ddpm"), (21, "ddim")]
+    assert len(load("sweep.jsonl")) == 6
+
+
+def test_too_many_steps_are_refused_before_anything_is_drawn(shipped_kit):
+    with pytest.raises(ValueError, match="--num-steps is 2,000, wanted 1 to 1,000"):
+        sampler_sweep.main(["--num-steps", "1", "2000", "-n", "20", "--out", "sweep.jsonl"])
+    assert not Path("sweep.jsonl").exists()
 
 
 def test_a_row_says_how_to_make_it_again(sweep):

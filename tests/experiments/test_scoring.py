@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,16 @@ from PIL import Image
 
 from course_utils import __main__ as cli
 from course_utils.diffusion import heldout_loss, load_base, load_checkpoint, procedural_images, sample
-from course_utils.experiments import portraits, scoring_run, training_run
-from course_utils.experiments.portraits import Drawing, portray, portray_base, portray_pictures
-from course_utils.experiments.scoring import gate, gate_of, score, score_of
+from course_utils.experiments import portraits, scoring, scoring_run, training_run
+from course_utils.experiments.named_models import NamedModel
+from course_utils.experiments.portraits import Drawing, Judge, portray, portray_base, portray_pictures
+from course_utils.experiments.row_files import JUDGED, Reading
+from course_utils.experiments.scoring import command, gate, gate_config, gate_of, record_all, score, score_of
 from course_utils.measure import load
-from course_utils.measure.quality import extract, frechet_distance, kernel_distance
+from course_utils.measure.quality import extract, extractor_from, frechet_distance, kernel_distance
+from course_utils.shipped import checksums
 
 FEW = ["-n", "30", "--num-steps", "2"]
-
-
-def given(judge):
-    return {"extractor": judge.extractor, "reference": judge.reference, "heldout": judge.heldout}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def model(tiny_model):
 
 
 def test_a_score_is_what_the_instruments_say_of_the_same_pictures(model, judge):
-    made = score(model, n=40, num_steps=3, sampler="ddpm", seed=5, **given(judge))
+    made = score(model, n=40, num_steps=3, sampler="ddpm", seed=5, judge=judge)
     images = sample(model, 40, num_steps=3, sampler="ddpm", seed=5)
     features = extract(judge.extractor, images, of="again")
     fd, kd, loss = made.readings()
@@ -54,7 +54,7 @@ def test_a_score_is_what_the_instruments_say_of_the_same_pictures(model, judge):
 
 
 def test_a_score_tells_how_it_was_made(model, judge):
-    text = str(score(model, n=30, num_steps=2, **given(judge)))
+    text = str(score(model, n=30, num_steps=2, judge=judge))
     for wanted in (
         "FD (cifar-cnn)",
         "900 of procedural train",
@@ -68,9 +68,9 @@ def test_a_score_tells_how_it_was_made(model, judge):
 
 def test_too_few_pictures_are_refused_before_any_is_drawn(model, judge, no_drawing):
     with pytest.raises(ValueError, match="n is 19, but a Fréchet distance with 12 features takes at least 20 pictures"):
-        score(model, n=19, **given(judge))
+        score(model, n=19, judge=judge)
     with pytest.raises(ValueError, match="n is 499, but a gate with 12 features takes at least 500 pictures"):
-        gate(model, model, n=499, **given(judge))
+        gate(model, model, n=499, judge=judge)
     with pytest.raises(ValueError, match="num_steps is 0, but must be at least 1"):
         Drawing(num_steps=0)
 
@@ -92,7 +92,7 @@ def test_the_gate_passes_a_model_by_itself_and_stops_one_that_is_worse(model, ju
     worse = tiny_model(3)
     with torch.no_grad():
         worse.model.final_conv.weight.mul_(8)
-    denoiser, distribution = gate(worse, model, n=500, num_steps=1, **given(judge))
+    denoiser, distribution = gate(worse, model, n=500, num_steps=1, judge=judge)
     assert denoiser.outcome == "worse"
     assert denoiser.value > 1.02
     fds = [
@@ -107,6 +107,58 @@ def test_pictures_go_through_the_gate_of_the_distribution_alone(model, judge, sm
     (found,) = gate_of(pictures, portray(model, Drawing(500, 1), judge), judge)
     assert found.kind == "same distribution"
     assert found.value < 1, "training images are nearer to training images than what an untrained model draws"
+
+
+# ---- what is written down --------------------------------------------------------------------------------------------
+
+
+def test_a_judge_tells_its_reference_and_its_held_out_images(judge, small_pictures):
+    told = judge.told()
+    assert told == replace(judge, device="cpu").told()
+    statistics = judge.reference.statistics
+    other = replace(judge.reference, statistics=replace(statistics, mean=statistics.mean + 1e-9))
+    changed = {
+        "reference_sha256": replace(judge, reference=other),
+        "heldout_sha256": replace(judge, heldout=small_pictures("train", 120)),
+    }
+    for name, another in changed.items():
+        assert {key for key, value in another.told().items() if value != told[key]} == {name}
+    assert set(JUDGED) == set(told)
+
+
+def test_a_reference_in_features_of_another_extractor_is_refused(judge):
+    other = extractor_from("cifar-cnn", judge.extractor, "d" * 64)
+    with pytest.raises(
+        ValueError, match=r"by cifar-cnn \(weights abc123\), wanted those by cifar-cnn \(weights dddddd"
+    ):
+        Judge(other, judge.reference, judge.heldout)
+
+
+def test_a_gate_tells_both_models_the_drawing_and_the_judge(judge, model, small_pictures):
+    ours = portray(NamedModel(model, "ours", "a" * 64, 5, averaged=False), Drawing(30, 1), judge, name="ours")
+    theirs = portray_pictures(small_pictures("train", 30), judge, name="heap")
+    told = gate_config(ours, theirs, judge)
+    assert told == {
+        **{"variant": "ours", "baseline": "heap", "weights": ["a" * 64, None], "averaged": [False, None]},
+        **{"n": 30, "sampler": "ddim", "num_steps": 1, "seed": 0},
+        **judge.told(),
+    }
+    turned = gate_config(theirs, ours, judge)
+    assert (turned["weights"], turned["n"], turned["sampler"]) == ([None, "a" * 64], 30, None)
+
+
+def test_a_record_names_the_device_that_worked_and_the_seed(monkeypatch):
+    monkeypatch.setattr(scoring, "manifest", lambda **told: told)
+    (one,) = record_all([Reading("FD", 1.0, None, None, 3)], "a", {"seed": 4}, None, device="cuda:1")
+    assert one.manifest == {"device": "cuda:1", "seed": 4}
+
+
+def test_a_command_survives_a_shell():
+    words = command("my runs/it's", Drawing(20, 2), "cifar-cnn", "--against a run/x", "--raw-weights")
+    assert shlex.split(words)[4:] == [
+        *["my runs/it's", "-n", "20", "--num-steps", "2", "--sampler", "ddim", "--seed", "0"],
+        *["--extractor", "cifar-cnn", "--against", "a run/x", "--raw-weights"],
+    ]
 
 
 # ---- the shipped base ------------------------------------------------------------------------------------------------
@@ -150,7 +202,7 @@ def test_the_command_scores_a_shipped_model_and_says_how_to_do_it_again(shipped_
     assert wanted | {"extractor": "cifar-cnn", "sha256": "abc123"} == {
         key: fd.config[key] for key in [*wanted, "extractor", "sha256"]
     }
-    assert fd.value == score(tiny_model(1), n=30, num_steps=2, **given(judge)).readings()[0].value
+    assert fd.value == score(tiny_model(1), n=30, num_steps=2, judge=judge).readings()[0].value
     assert Image.open("grid.png").size == (6 * 10 + 2, 5 * 10 + 2)
 
     words = shlex.split(fd.config["command"])
@@ -170,7 +222,7 @@ def test_a_run_is_scored_by_its_averaged_weights_unless_the_raw_ones_are_asked_f
     assert "weights as trained (no EMA), 12 images seen" in capsys.readouterr().out
     values = [one.value for one in load("results/local/scores.jsonl") if one.kind == "FD (cifar-cnn)"]
     state = load_checkpoint("run")
-    wanted = [score(each, n=20, num_steps=1, **given(judge)) for each in (state.averaged(), state.diffusion)]
+    wanted = [score(each, n=20, num_steps=1, judge=judge) for each in (state.averaged(), state.diffusion)]
     assert values == [one.readings()[0].value for one in wanted]
     assert values[0] != values[1]
     assert load("results/local/scores.jsonl")[-1].config["command"].endswith("--extractor cifar-cnn --raw-weights")
@@ -188,6 +240,9 @@ def test_against_prints_and_records_the_gate(shipped_kit, capsys):
     assert gates[0].config["outcome"] in {"preserved", "worse", "inconclusive"}
     assert gates[0].config["command"].endswith("--extractor cifar-cnn --against base")
     assert gates[0].low < gates[0].value < gates[0].high
+    here = checksums()
+    assert gates[0].config["weights"] == [here["base-50-seed1.safetensors"], here["base.safetensors"]]
+    assert (gates[0].config["n"], gates[0].config["sha256"]) == (500, "abc123")
 
 
 def test_a_folder_of_pictures_is_scored_as_it_is(shipped_kit, judge, capsys):

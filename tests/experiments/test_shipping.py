@@ -5,64 +5,28 @@ import json
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from scratch_shipping import classifier, empty_kit, ship, trained
 
 from course_utils.diffusion import (
-    cifar_files,
     heldout_loss,
     load_base,
     load_base_samples,
     load_checkpoint,
     load_heldout,
-    load_images,
-    load_shipped,
     sample,
 )
-from course_utils.experiments import shipping, shipping_base, training_run
+from course_utils.experiments import shipping, shipping_base
 from course_utils.experiments.run_history import read_history
 from course_utils.experiments.shipped_cards import page, put
-from course_utils.measure.quality import reference
-from course_utils.measure.quality.cifar_cnn import CifarCNN
 from course_utils.shipped import card, checksums, shipped, shipped_names
-
-WIDTHS = (4, 4, 8, 8)  # eight features, so that a Fréchet distance needs few images
 
 
 @pytest.fixture(autouse=True)
 def folder(monkeypatch, tmp_path):
-    """An empty shipped folder, and a CIFAR-10 of 24 and 22 images that passes for whole."""
-    place = tmp_path / "shipped"
-    place.mkdir()
-    (place / "README.md").write_text("before\n<!-- shipped:begin -->\n<!-- shipped:end -->\nafter\n")
-    rng = np.random.default_rng(0)
-    arrays, counts, sums = {}, {"train": 24, "test": 22}, {}
-    for split, count in counts.items():
-        arrays[f"x_{split}"] = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-        arrays[f"y_{split}"] = np.arange(count, dtype=np.uint8) % 10
-        sums[split] = tuple(int(total) for total in arrays[f"x_{split}"].sum(axis=(0, 1, 2), dtype=np.int64))
-    np.savez(tmp_path / "cifar10.npz", **arrays)
-    monkeypatch.setattr(cifar_files, "COUNTS", counts)
-    monkeypatch.setattr(cifar_files, "CHANNEL_SUMS", sums)
-    monkeypatch.setattr("course_utils.shipped.SHIPPED", place)
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path / "cifar10.npz"))
-    monkeypatch.setattr(shipping, "PICTURES", 3)
-    monkeypatch.setattr(shipping, "NUM_STEPS", 2)
-    monkeypatch.chdir(tmp_path)
-    return place
-
-
-def trained(name, *words, num_steps=4, seed=0):
-    """A run's folder: four steps of four images, every checkpoint kept."""
-    every = ["--checkpoint-every", "1", "--keep", "9", "--log-every", "1", "--heldout", "0"]
-    size = ["--scale", "smoke", "--batch-size", "4", "--num-steps", str(num_steps), "--seed", str(seed)]
-    assert training_run.main([*size, *every, "--out", name, *words]) == 0
-
-
-def ship(*stages):
-    assert shipping.main(["--only", *stages, "--run", "one", "--second", "two", "--classifier", "cnn"]) == 0
+    return empty_kit(monkeypatch, tmp_path)
 
 
 def test_heldout_images_are_the_first_of_the_test_split(folder, tmp_path):
@@ -181,80 +145,6 @@ def test_pictures_of_the_base_come_from_the_file_that_is_shipped(folder):
     ship("heldout", "base", "samples")
     assert torch.equal(load_base_samples(), sample(load_base(), 3, sampler="ddim", num_steps=2, seed=0))
     assert card("base-samples")["model"]["sha256"] == checksums()["base.safetensors"]
-
-
-def classifier(tmp_path):
-    """A finished run of an untrained classifier; returns its weights."""
-    torch.manual_seed(0)
-    weights = CifarCNN(WIDTHS).state_dict()
-    (tmp_path / "cnn").mkdir()
-    save_file(weights, tmp_path / "cnn" / "cifar-cnn.safetensors")
-    run = {
-        "command": "python -m course_utils.experiments.classifier_run",
-        "options": {"epochs": 2, "batch_size": 128, "seed": 0},
-        "test_accuracy": 0.5,
-        "test_images": 10,
-        "seconds": 1.5,
-        "manifest": {"device": {"name": "a machine"}, "threads": 1},
-    }
-    (tmp_path / "cnn" / "cifar-cnn.json").write_text(json.dumps(run))
-    return weights
-
-
-def features(images):
-    """Features of the untrained classifier, float64 (n, D), computed image by image without the kit's extractor."""
-    torch.manual_seed(0)
-    model = CifarCNN(WIDTHS).eval()
-    with torch.no_grad():
-        return torch.cat([model.features(image[None].float() / 127.5 - 1) for image in images]).double().numpy()
-
-
-def frechet(a, b):
-    """The Fréchet distance by scipy's root of the product of covariances."""
-    root = scipy.linalg.sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
-    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
-
-
-def test_references_are_the_statistics_of_whole_splits(folder, tmp_path):
-    classifier(tmp_path)
-    ship("cifar-cnn", "references")
-    images = {split: load_images(split).images for split in ("train", "test")}
-    found = {split: reference(split) for split in images}
-    wanted = {split: features(each) for split, each in images.items()}
-    for split, each in found.items():
-        assert (each.n, each.features.n) == (len(images[split]), len(images[split]))
-        assert each.of == f"CIFAR-10 {split}, 8 bit, no flips"
-        assert each.sha256 == checksums()["cifar-cnn.safetensors"]
-        assert np.allclose(each.statistics.mean.numpy(), wanted[split].mean(0), rtol=1e-4, atol=1e-6)
-        scale = np.abs(np.cov(wanted[split].T)).max()
-        assert np.abs(each.statistics.covariance.numpy() - np.cov(wanted[split].T)).max() < 1e-4 * scale
-    told = card("reference-cifar-cnn")
-    floor = told["scores"]["test against train"]["FD (cifar-cnn)"]
-    assert floor["value"] == pytest.approx(frechet(wanted["test"], wanted["train"]), rel=1e-3)
-    assert floor["low"] < floor["value"] < floor["high"]
-    assert told["counts"] == {"train": 24, "test": 22}
-
-
-def test_scores_of_every_model_come_into_its_card(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipping, "PICTURES", 25)
-    classifier(tmp_path)
-    trained("one")
-    ship("cifar-cnn", "references", "heldout", "base", "samples")
-    before = card("base-25")
-    sums = (folder / "SHA256SUMS").read_bytes()
-    ship("scores")
-    train = features(load_images("train").images)
-    for name in ("base", "base-25", "base-50"):
-        drawn = sample(load_shipped(name), 25, num_steps=2, seed=0)
-        score = card(name)["scores"]["FD (cifar-cnn)"]
-        assert score["value"] == pytest.approx(frechet(features(drawn), train), rel=1e-3)
-        how = "-n 25 --sampler ddim --num-steps 2 --seed 0 --extractor cifar-cnn"
-        assert score["command"] == f"python -m course_utils score {name} {how}"
-    after = card("base-25")
-    assert after["scores"].pop("FD (cifar-cnn)")
-    assert after["scores"].pop("KD (cifar-cnn)")
-    assert after == before
-    assert (folder / "SHA256SUMS").read_bytes() == sums
 
 
 def test_the_classifier_is_shipped_as_its_run_left_it(folder, tmp_path):

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from course_utils.diffusion import EMA, Batches, LossModule, Stepper, TrainState, adam, baseline, denoising_loss
-from course_utils.experiments.rows import Entries, Row, Setting
+import torch
+
+from course_utils.diffusion import LossModule, baseline, denoising_loss, to_float
+from course_utils.experiments.claims import Claim, treated
+from course_utils.experiments.one_step import training_step
+from course_utils.experiments.rows import EXECUTIONS, Entries, Row, Setting, possible
 from course_utils.experiments.rows.data_loading import write_pngs
-from course_utils.measure import Variant
+from course_utils.measure import Evidence, Variant, same_function
+from course_utils.speedups import treat
 
 __all__ = ["ROWS"]
 
 ORDER = 30
+KIT = "the kit's loop"
 DEFAULT_BATCH = 16  # the Trainer's own default, and the least that it accepts
 
 
@@ -54,32 +60,43 @@ def trainer_step(setting: Setting, folder: Path, batch: int) -> Callable[[], Non
     return step
 
 
-def kit_step(setting: Setting, batch: int) -> Callable[[], object]:
-    """One step of the kit's loop at a time, everything in fp32 and eager."""
-    diffusion = baseline(setting.scale).to(setting.device)
-    diffusion.model.train()
-    batches = Batches(setting.images, batch, device=setting.device)
-    state = TrainState(diffusion, EMA(diffusion.model, 0.9995))
-    stepper = Stepper(state, adam(), LossModule(diffusion.model, diffusion.process, denoising_loss))
-    return lambda: stepper.step(batches)
-
-
 def ROWS(setting: Setting) -> Iterator[Row]:
     """One row at the Trainer's default batch, and one at the scale's own where that is larger."""
+    executions = possible(EXECUTIONS, setting)
+    claims = {KIT: Claim("exact", lambda: [same_loss(setting)])}
+    claims |= {name: treated(setting.scale, setting.device, *how) for name, how in executions.items()}
     for batch in sorted({DEFAULT_BATCH, max(DEFAULT_BATCH, setting.scale.batch_size)}):
         step = f"fetch {batch} images, forward, backward, clip, Adam, EMA"
-        yield Row(f"training step, batch {batch}", step, batch, preparing(setting, batch), config={"batch": batch})
+        prepare = preparing(setting, batch, executions)
+        yield Row(f"training step, batch {batch}", step, batch, prepare, config={"batch": batch}, claims=claims)
 
 
-def preparing(setting: Setting, batch: int) -> Callable[[], contextlib.AbstractContextManager[Entries]]:
+def same_loss(setting: Setting) -> Evidence:
+    """The kit's loss against that of the library's `GaussianDiffusion`, for the same images, timesteps and noise."""
+    diffusion = baseline(setting.scale).to(setting.device)
+    library = diffusion.as_library()
+    x_0 = to_float(setting.images.images[:8].to(setting.device))
+    t, eps = torch.arange(8, device=setting.device) * 125, torch.randn_like(x_0)
+    kit = LossModule(diffusion.model, diffusion.process, denoising_loss)
+    return same_function(lambda x, t, e: library.p_losses(x, t, noise=e), kit, x_0, t, eps)
+
+
+def preparing(
+    setting: Setting, batch: int, executions: Mapping[str, tuple[str, ...]]
+) -> Callable[[], contextlib.AbstractContextManager[Entries]]:
     """The variants of the row at one batch size."""
 
     @contextmanager
     def prepare() -> Iterator[Entries]:
         folder = write_pngs(setting.images, setting.scratch / "png", min(2_000, len(setting.images)))
-        yield {
+        diffusion = baseline(setting.scale).to(setting.device)
+        entries = {
             "library's Trainer": Variant("library", trainer_step(setting, folder, batch)),
-            "the kit's loop": Variant("kit", kit_step(setting, batch)),
+            KIT: Variant("kit", training_step(diffusion, batch, images=setting.images)),
         }
+        for name, treatments in executions.items():
+            step = training_step(treat(diffusion, *treatments), batch, images=setting.images)
+            entries[name] = Variant(name, step)
+        yield entries
 
     return prepare
