@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from course_utils.diffusion import SCALES, load_images, scale
+from course_utils.entry import StatedDefaults
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.rows import Row, Setting, all_rows
 from course_utils.measure import (
     Comparison,
@@ -96,14 +98,14 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m course_utils bench",
         description="Measure the ladder and write one record a variant and row.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     add("--scale", choices=SCALES, help="size of the network (default: by hardware, or COURSE_SCALE)")
     add("--only", metavar="REGEX", help="rows whose name matches")
     add("--out", type=Path, metavar="FILE", help="records (default: results/local/bench-SCALE.jsonl)")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
-    add("--device", help="cpu or cuda (default: cuda where there is one, else cpu)")
+    add("--device", help=DEVICE_HELP)
     add("--max-time", type=float, default=BUDGET_S, metavar="S", help="most seconds of timing a row")
     add("--list", action="store_true", help="only name the rows")
     return made
@@ -114,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     size = scale(options.scale)
     path = options.out or Path("results/local") / f"bench-{size.name}.jsonl"
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(chosen_device(options.device))
     if device.index is not None and device.type == "cuda":  # pragma: no cover - CUDA
         torch.cuda.set_device(device)  # where the library's Trainer then works too
     images = load_images("train", folder=options.data, n=max(size.num_images, 128))

@@ -87,7 +87,12 @@ def _gates(name: str, against: str) -> list[Record]:
     weights = [here.get(f"{one}.safetensors") for one in (name, against)]
     if None in weights or not GATES.exists():
         return []
-    found = [one for one in load(GATES) if one.config.get("weights") == weights and one.kind.startswith("gate: ")]
+    judged = here.get("cifar-cnn.safetensors")
+    found = [
+        one
+        for one in load(GATES)
+        if one.kind.startswith("gate: ") and (one.config.get("weights"), one.config.get("sha256")) == (weights, judged)
+    ]
     return list({one.kind: one for one in found}.values())
 
 
@@ -96,6 +101,6 @@ def evidence_of(gate: Record) -> Evidence:
     told = gate.config
     kind = gate.kind.removeprefix("gate: ")
     low, high = (gate.value if bound is None else bound for bound in (gate.low, gate.high))
-    power = {name: told.get(name) for name in ("detectable", "pass_probability", "needed")}
+    power = {name: told.get(name) for name in ("detectable", "pass_probability", "needed", "seed_spread")}
     note = f"Recorded: {told['command']}"
     return Evidence(kind, f"{kind}, ratio", gate.value, low, high, told["tolerance"], gate.n or 0, note=note, **power)  # type: ignore[arg-type]

@@ -168,6 +168,7 @@ def gate_readings(found: Sequence[Evidence]) -> list[Reading]:
                 "detectable": one.detectable,
                 "pass_probability": one.pass_probability,
                 "needed": one.needed,
+                "seed_spread": one.seed_spread,
                 "note": one.note,
             },
         )

@@ -23,14 +23,17 @@ from course_utils.shipped import checksums
 
 __all__ = ["PAIRS", "Gallery", "gate_rows", "main", "summary"]
 
-# variant, baseline: equals both ways, then earlier checkpoints of the same run
 PAIRS = (
-    ("base-50-seed1", "base-50"),
-    ("base-50", "base-50-seed1"),
-    ("base-25", "base-50"),
+    ("base-seed1", "base"),
+    ("base", "base-seed1"),
     ("base-25", "base"),
     ("base-50", "base"),
+    ("bottleneck-between-25", "base-25"),
+    ("bottleneck-inside-25", "base-25"),
+    ("fewer-blocks-25", "base-25"),
+    ("bottleneck-low-rank-50", "base-50"),
 )
+"""Variant, baseline: equals both ways, earlier checkpoints of the same run, retrained treatments at equal training."""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from course_utils import shipped as kit
 from course_utils.diffusion import ImageSet, load_images
+from course_utils.entry import StatedDefaults, run_main
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.run_history import machine
 from course_utils.experiments.shipped_cards import CIFAR10_TERMS, OWN_TERMS, put
 from course_utils.experiments.shipping_base import ship_base, ship_second, ship_variants
@@ -35,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=COMMAND,
         description="Make the files that are shipped, each with its card and checksum.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     runs = Path("results/local")
@@ -46,13 +48,14 @@ def parser() -> argparse.ArgumentParser:
     add("--classifier", type=Path, default=runs / "cifar-cnn", metavar="FOLDER", help="the run of cifar-cnn")
     add("--budget", type=int, metavar="STEPS", help="the base's steps in all (default: those of its last checkpoint)")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, cuda:1")
+    add("--device", help=DEVICE_HELP)
     return made
 
 
 def main(argv: list[str] | None = None) -> int:
     """Make what was asked for from the command line; returns the exit status."""
     options = parser().parse_args(argv)
+    options.device = chosen_device(options.device)
     for name, stage in STAGES.items():
         if name in options.only:
             for path in stage(options):
@@ -162,4 +165,4 @@ STAGES = {
 }
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_main(main))

@@ -35,6 +35,8 @@ from course_utils.diffusion import (
     train,
 )
 from course_utils.diffusion.weights import load_tensors, model_tensors
+from course_utils.entry import StatedDefaults
+from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.named_models import NamedModel, load_named
 from course_utils.experiments.stopping import StopFlag
 from course_utils.experiments.training_log import TrainingLog, read_log
@@ -77,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train the baseline. The same words typed again go on where the run stopped.",
         epilog=f"Exit status: 0 complete, {STOPPED} stopped by a signal after a checkpoint (type it again to go on), "
         "2 a mistake in the options or the data.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=StatedDefaults,
     )
     add = made.add_argument
     add("--scale", choices=SCALES, help="size of the network and the run (default: by hardware, or COURSE_SCALE)")
@@ -94,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add("--keep", type=int, default=3, metavar="N", help="checkpoints to keep")
     add("--log-every", type=int, default=10, metavar="N", help="steps between readings of the loss")
     add("--heldout", type=int, default=HELDOUT_IMAGES, metavar="N", help="test images for the held-out loss; 0: none")
-    add("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one, else cpu)")
+    add("--device", help=DEVICE_HELP)
     add("--treatments", nargs="+", default=[], metavar="T", help="in this order, as 'layout' or 'name(key=value)'")
     add("--init", metavar="FILE", help="begin with these weights: a file, a run's folder, or a shipped name (base)")
     return made
@@ -130,7 +132,7 @@ def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
     folder = options.out or Path("results/local") / f"train-{size.name}-{options.seed}"
     num_steps = options.num_steps or size.train_steps
     images = load_images("train", folder=options.data)
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(chosen_device(options.device))
     init = load_named(options.init) if options.init else None
     diffusion, state = begin_or_resume(options, folder, device, init)
     start = state.step if state else 0

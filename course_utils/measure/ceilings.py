@@ -14,8 +14,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ import torch
 
 from course_utils.measure.hardware import Device, detect
 from course_utils.measure.observers import refuse_profilers
+from course_utils.measure.precision import float32_arithmetic
 from course_utils.measure.synchronize import device_synchronizer
 from course_utils.measure.tables import Table, Tabular, seconds_text, si_text
 from course_utils.measure.timing import Stopwatch
@@ -138,7 +138,7 @@ def _arithmetic(
     rates: dict[str, dict[str, float]] = {}
     for dtype in _dtypes(found):
         known = {name: max(tried.values()) for name, tried in rates.items()}
-        with _plain_fp32(tf32=dtype == "tf32"):
+        with float32_arithmetic(tf32=dtype == "tf32"):
             product = _matrix_rate(dtype, _matrix_sizes(found, rough), device, watch, budget_s, known)
             rates[dtype] = {"matrix product": product}
             if product >= HOPELESS * max(known.values(), default=0.0):
@@ -226,22 +226,6 @@ def _cache_sizes(found: Device) -> list[int]:
     last = found.cache_bytes or 4 * _MIB
     private = found.l2_bytes * (min(found.threads, found.cores) if found.kind == "cpu" else 1) // 2
     return sorted({size for size in (private, last // 8, last // 4) if size})
-
-
-@contextmanager
-def _plain_fp32(*, tf32: bool) -> Iterator[None]:
-    """Float32 arithmetic in true float32, or in TF32, whatever was set before; put back afterwards."""
-    mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to type checkers
-    cudnn: Any = torch.backends.cudnn
-    backends = (torch.backends.cuda.matmul, cudnn.conv, mkldnn.matmul, mkldnn.conv)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "tf32" if tf32 else "ieee"
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 def _cache_path(found: Device, rough: bool) -> Path:

@@ -12,7 +12,7 @@ from course_utils.diffusion import Recipe, build, procedural_images, sample, sav
 from course_utils.experiments.portraits import Judge
 from course_utils.measure.quality import extract, extractor_from, reference_from
 
-SHARES = {"base": 1_000, "base-25": 250, "base-50": 500, "base-50-seed1": 500}
+SHARES = {"base": 1_000, "base-25": 250, "base-50": 500, "base-seed1": 1_000}
 
 
 def pictures(split, n):

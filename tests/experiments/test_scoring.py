@@ -229,19 +229,19 @@ def test_a_run_is_scored_by_its_averaged_weights_unless_the_raw_ones_are_asked_f
 
 
 def test_against_prints_and_records_the_gate(shipped_kit, capsys):
-    words = ["score", "base-50-seed1", "-n", "500", "--num-steps", "1", "--against", "base"]
+    words = ["score", "base-seed1", "-n", "500", "--num-steps", "1", "--against", "base"]
     assert cli.main(words) == 0
     said = capsys.readouterr().out
     assert "held-out loss, variant / baseline" in said
     assert "FD (cifar-cnn), variant / baseline" in said
     gates = load("results/local/scores.jsonl")[3:]
     assert [one.kind for one in gates] == ["gate: same denoiser", "gate: same distribution"]
-    assert {one.name for one in gates} == {"base-50-seed1 against base"}
+    assert {one.name for one in gates} == {"base-seed1 against base"}
     assert gates[0].config["outcome"] in {"preserved", "worse", "inconclusive"}
     assert gates[0].config["command"].endswith("--extractor cifar-cnn --against base")
     assert gates[0].low < gates[0].value < gates[0].high
     here = checksums()
-    assert gates[0].config["weights"] == [here["base-50-seed1.safetensors"], here["base.safetensors"]]
+    assert gates[0].config["weights"] == [here["base-seed1.safetensors"], here["base.safetensors"]]
     assert (gates[0].config["n"], gates[0].config["sha256"]) == (500, "abc123")
 
 

@@ -25,6 +25,7 @@ def test_every_pair_passes_through_and_no_model_draws_twice(gates, monkeypatch, 
     assert [(one.name, one.kind) for one in records] == [
         (f"{variant} against {baseline}", f"gate: same {what}")
         for variant, baseline in seeds_gate.PAIRS
+        if variant.startswith("base")  # the small kit has no retrained treatments
         for what in ("denoiser", "distribution")
     ]
     one, other = records[0], records[2]  # the same two models, each as the baseline of the other
@@ -39,7 +40,7 @@ def test_every_pair_passes_through_and_no_model_draws_twice(gates, monkeypatch, 
     assert gates() == 0
     assert len(drawn) == 4
     assert load("gates.jsonl") == records
-    assert "base-50-seed1 against base" in capsys.readouterr().out
+    assert "base-seed1 against base" in capsys.readouterr().out
 
     assert cli.main(shlex.split(records[0].config["command"])[3:]) == 0
     again = [one for one in load("results/local/scores.jsonl") if one.kind.startswith("gate")]
@@ -51,7 +52,7 @@ def test_a_model_that_is_not_shipped_is_named_and_left_out(shipped_kit, judge, m
     (row,) = seeds_gate.gate_rows(Drawing(500), judge)
     assert row.name == "base-25 against base"
     assert row.identity["weights"] == ["2", "1"]
-    assert "base-50-seed1 against base-50: left out" in capsys.readouterr().out
+    assert "base-seed1 against base: left out" in capsys.readouterr().out
 
 
 def test_too_few_pictures_are_refused(shipped_kit):

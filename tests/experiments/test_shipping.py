@@ -16,12 +16,14 @@ from course_utils.diffusion import (
     load_base_samples,
     load_checkpoint,
     load_heldout,
+    load_shipped,
     sample,
 )
 from course_utils.experiments import shipping, shipping_base
 from course_utils.experiments.run_history import read_history
 from course_utils.experiments.shipped_cards import page, put
 from course_utils.shipped import card, checksums, shipped, shipped_names
+from course_utils.speedups import STRUCTURAL
 
 
 @pytest.fixture(autouse=True)
@@ -133,11 +135,32 @@ def test_the_second_seed_has_the_same_training(folder):
     trained("one")
     trained("two", num_steps=6, seed=1)
     ship("heldout", "second")
-    assert (card("base-50-seed1")["seed"], card("base-50-seed1")["budget"]["steps"]) == (1, 2)
+    assert (card("base-seed1")["seed"], card("base-seed1")["budget"]["steps"]) == (1, 4)
     trained("three", "--lr", "1e-3", seed=1)
     for other in ("three", "one"):
-        with pytest.raises(ValueError, match="must differ in its seed, and in that alone"):
+        with pytest.raises(ValueError, match="must differ in seed, and in that alone"):
             shipping.main(["--only", "second", "--run", "one", "--second", other])
+
+
+def test_retrained_treatments_are_taken_after_as_many_images_as_what_they_are_held_against(folder):
+    trained("one")
+    ship("heldout", "base")
+    trained("runs/fewer-blocks-25", "--treatments", "fewer_blocks(blocks=1)", num_steps=2)
+    low_rank = "bottleneck(where=between, start=low_rank)"
+    trained("runs/bottleneck-low-rank-50", "--treatments", low_rank, "--init", "base-25", num_steps=2)
+    words = ["--only", "variants", "--run", "one", "--variants", "runs"]
+    assert shipping.main(words) == 0
+    for name, step, before, seen in (("fewer-blocks-25", 1, 0, 4), ("bottleneck-low-rank-50", 1, 4, 8)):
+        run = load_checkpoint(f"runs/{name}/step_{step:08d}.safetensors", treatments=STRUCTURAL)
+        wanted, found = run.averaged().model.state_dict(), load_shipped(name, treatments=STRUCTURAL).model.state_dict()
+        assert all(torch.equal(found[key], tensor.to(torch.bfloat16).float()) for key, tensor in wanted.items())
+        told = card(name)
+        assert (told["budget"]["steps"], told["budget"]["images_seen"]) == (step, seen)
+        assert (told["begun_from"] or {"images_seen": 0})["images_seen"] == before
+        assert "--treatments" in told["command"]
+    trained("more/fewer-blocks-25", "--treatments", "fewer_blocks(blocks=1)", "--lr", "1e-3", num_steps=2)
+    with pytest.raises(ValueError, match="must differ in treatments, and in that alone"):
+        shipping.main([*words[:-1], "more"])
 
 
 def test_pictures_of_the_base_come_from_the_file_that_is_shipped(folder):

@@ -1,0 +1,249 @@
+# %% [markdown] id="card" section="Card"
+# # Half precision
+#
+# **The question:** let convolutions and matrix products compute in 16 bits in place of 32. How many times faster is a training step *here*: 0.1x, 1.5x, 3x? And is it still the same denoiser?
+#
+# About 75 minutes. Afterwards you can
+#
+# - say what bf16 and fp16 each give up, and find the numbers of a real network that suffer;
+# - put a network under autocast, and explain what stays in 32 bits;
+# - scale a loss so that fp16 gradients survive, and prove that a half-precision network lost nothing.
+
+# %% [markdown] id="setup-words" section="Setup"
+# ## Setup
+#
+# The roofs of this machine in each type tell what the hardware *could* gain. Look at them before you guess.
+
+# %% id="setup"
+import copy
+
+import torch
+from torch import nn
+
+from course_utils.classroom import check, keep_step, plot_staircase, predict, show_images
+from course_utils.diffusion import baseline, denoising_loss, heldout_loss, load_base, load_heldout, sample, scale
+from course_utils.experiments.one_step import training_step
+from course_utils.measure import calibrate, compare, count, same_denoiser, verdict
+from course_utils.speedups import half_precision, range_report, treat
+
+size, smoke = scale(), scale().name == "smoke"
+device = "cuda" if torch.cuda.is_available() else "cpu"
+patient, base, real = baseline().to(device), load_base(device=device), load_heldout()
+calibrate(device)
+
+# %% [markdown] id="predict-words" section="Predict"
+# ## Predict
+#
+# Two things may gain: arithmetic, if the processor has units for the short type (compare the roofs), and memory, since every activation takes half the bytes. Two things cost: conversions between the types, and whatever has to stay in 32 bits. Notebook 04 predicted what half the bytes alone would bring; use your number.
+#
+# **How many times faster is a whole training step in bf16?**
+
+# %% id="guess" tags=["answer"] answer="10.guess" points=0
+### BEGIN SOLUTION about 1 line, stub: factor = ...
+factor = 1.5
+### END SOLUTION
+guess = predict("How many times faster is a training step in bf16?", factor, unit="x")
+guess
+
+# %% [markdown] id="measure-words" section="Measure"
+# ## Measure
+#
+# The baseline's training step in fp32, and one convolution of it in all three types. (A type without its own units is emulated, and that can be slow indeed.)
+
+# %% id="measure"
+images = size.batch_size
+steps = {"fp32": training_step(patient, images)}
+layer = nn.Conv2d(64, 64, 3, padding=1, device=device)
+x = torch.randn(1 if smoke else 8, 64, 16, 16, device=device)
+types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+kinds = {name: (copy.deepcopy(layer).to(dtype), x.to(dtype)) for name, dtype in types.items()}
+with torch.no_grad():
+    ways = {name: lambda layer=layer, x=x: layer(x) for name, (layer, x) in kinds.items()}
+    layers = compare(ways, baseline="fp32", max_time_s=3 if smoke else 10)
+layers
+
+# %% [markdown] id="idea" section="Idea"
+# ## Idea
+#
+# A floating-point number is a sign, an exponent $e$ and a mantissa $m$ of $b$ bits: $\pm\, 2^{e} (1 + m / 2^{b})$. The exponent decides the range, the mantissa how fine the numbers lie.
+#
+# ![Sign, exponent and mantissa bits of fp32, TF32, bf16 and fp16, and the range that each covers](figures/10_formats.svg)
+#
+# **bf16** keeps the range of fp32 and gives up precision: 8 significant bits, less than three decimal digits. **fp16** keeps 11 bits, and gives up range: above 65,504 is infinity, below about 0.00006 the digits fade, below 0.00000006 is zero. (**TF32** is no storage format: tensor cores *read* fp32 numbers, cut to 11 bits. Data stay at four bytes.)
+#
+# Neither may be used everywhere. A sum of a thousand terms in 8 bits stops growing; a timestep of 997 is not a number that bf16 has. So **autocast** chooses for each operation: products and convolutions in 16 bits, with sums kept in 32 inside the unit; norms, softmax, exponentials and losses in 32. Weights stay in 32 bits too, because an update of a thousandth of a weight is below what bf16 can add to it (Micikevicius et al., 2018).
+
+# %% [markdown] id="build-words" section="Build"
+# ## Build
+#
+# How far is it from a number to the next one that the format has?
+
+
+# %% id="spacing" tags=["answer"] answer="10.spacing" points=1
+def spacing(value, mantissa_bits):
+    """Distance from a positive value to the next larger number with so many bits of mantissa (range left aside)."""
+    exponent = torch.frexp(torch.tensor(value, dtype=torch.float64)).exponent.item() - 1  # 2^e <= value < 2^(e + 1)
+    ### BEGIN SOLUTION about 1 line
+    return 2.0 ** (exponent - mantissa_bits)
+    ### END SOLUTION
+
+
+# %% id="spacing-check" tags=["check"]
+spacing = check.spacing(spacing)
+
+# %% id="spacing-hidden" tags=["hidden-check"] answer="10.spacing"
+print(spacing(999.0, 7), spacing(999.0, 10), spacing(1.0, 7), spacing(0.3, 10))
+# expect: 4.0 0.5 0.0078125 0.000244140625
+
+# %% [markdown] id="spacing-hints"
+# <details><summary>Hint 1</summary>Between one power of two and the next lie as many equal steps as the mantissa has values.</details>
+# <details><summary>Hint 2</summary>That interval is as long as the lower power of two itself.</details>
+# <details><summary>Hint 3</summary>Length of the interval, 2 to the exponent, divided by the number of steps, 2 to the mantissa bits.</details>
+
+# %% [markdown] id="spacing-after"
+# Timesteps run to 999, and bf16 has a number only every 4 there. That is what a plain `model.to(torch.bfloat16)` runs into in the time embedding (it fails outright, since the sines come out in fp32).
+#
+# Now the wrapper. Under `torch.autocast(device_type, dtype)` eligible operations run in the short type; leave the block before answering, and answer in fp32, so that samplers and losses notice nothing.
+
+
+# %% id="halved" tags=["answer"] answer="10.Halved" points=2
+class Halved(nn.Module):
+    """Runs a denoiser under autocast: (x_t, t) -> raw output in float32."""
+
+    def __init__(self, module, dtype=torch.bfloat16):
+        super().__init__()
+        self.module, self.dtype = module, dtype
+
+    def forward(self, x_t, t):
+        ### BEGIN SOLUTION about 3 lines
+        with torch.autocast(x_t.device.type, self.dtype):
+            answer = self.module(x_t, t)
+        return answer.float()
+        ### END SOLUTION
+
+
+# %% id="halved-check" tags=["check"]
+Halved = check.Halved(Halved)
+
+
+# %% id="halved-hidden" tags=["hidden-check"] answer="10.Halved"
+probe = nn.Conv2d(1, 1, 1, bias=False)
+probe.forward = lambda x_t, t: nn.functional.conv2d(x_t, probe.weight)
+probe.weight.data.fill_(1 + 2**-9)
+out = Halved(probe)(torch.full((1, 1, 1, 1), 3.0), torch.tensor([0]))
+print(out.dtype, out.item(), probe.weight.dtype, torch.is_autocast_enabled("cpu"))
+# expect: torch.float32 3.0 torch.float32 False
+
+# %% [markdown] id="halved-hints"
+# <details><summary>Hint 1</summary>`torch.autocast` is a context manager: only what is called inside the block is affected.</details>
+# <details><summary>Hint 2</summary>Its first argument is the kind of device, "cpu" or "cuda": take it from the input.</details>
+# <details><summary>Hint 3</summary>Call the inner module inside the block; convert its answer after it.</details>
+
+# %% [markdown] id="underflow-words"
+# ### Small gradients
+#
+# Autocast covers the way forward; on the way back each gradient has the type its operation had. Are the gradients of a real network within the range of fp16? Here are those of one batch, as each type would hold them.
+
+# %% id="ranges"
+model = treat(base, "layout").model  # a copy, to collect gradients in
+x_0 = real.images[:images].to(device).float() / 127.5 - 1
+t, eps = torch.linspace(0, 999, images, device=device).long(), torch.randn_like(x_0)
+denoising_loss(model, base.process, x_0, t, eps).mean().backward()
+gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+range_report(gradients, torch.float16)
+
+# %% [markdown] id="scaled-words"
+# Whatever is below the range of fp16 is gone, and its weights stop learning. The cure: multiply the *loss* by a large number, and by the chain rule every gradient grows with it; divide afterwards, in fp32. If the number was too large, a gradient is infinite, and the step must be skipped.
+
+
+# %% id="scaled" tags=["answer"] answer="10.scaled_gradients" points=2
+def scaled_gradients(loss, parameters, factor):
+    """Gradients of loss by way of factor x loss; -> a list, one a parameter, in float32, or None after an overflow."""
+    ### BEGIN SOLUTION about 4 lines, stub: gradients = ...
+    gradients = torch.autograd.grad(loss * factor, parameters)
+    gradients = [gradient.float() / factor for gradient in gradients]
+    if not all(gradient.isfinite().all() for gradient in gradients):
+        return None
+    ### END SOLUTION
+    return gradients
+
+
+# %% id="scaled-check" tags=["check"]
+scaled_gradients = check.scaled_gradients(scaled_gradients)
+
+# %% id="scaled-hidden" tags=["hidden-check"] answer="10.scaled_gradients"
+w = torch.tensor([3.0], requires_grad=True)
+found = []
+for factor in (1.0, 2.0**12, 2.0**60):
+    loss = (w.half() * torch.tensor([2.0**-20]).half()).float().sum() * 2.0**-12
+    found.append(scaled_gradients(loss, [w], factor))
+print([None if one is None else one[0].item() for one in found])
+# expect: [0.0, 2.3283064365386963e-10, None]
+
+# %% [markdown] id="scaled-hints"
+# <details><summary>Hint 1</summary>`torch.autograd.grad(something, parameters)` returns a tuple of gradients. Of what should it be taken?</details>
+# <details><summary>Hint 2</summary>Divide in float32: in fp16 the division would lose what the multiplication saved.</details>
+# <details><summary>Hint 3</summary>Multiply the loss, take gradients, convert and divide each, and answer None unless all values of all of them are finite.</details>
+
+# %% [markdown] id="again-words" section="Measure again"
+# ## Measure again
+#
+# The kit's `half_precision(model)` is your wrapper. In turns: fp32, bf16, and bf16 in the layout that its kernels prefer (notebook 14).
+
+# %% id="again"
+steps["bf16"] = training_step(treat(patient, "half_precision"), images)
+steps["bf16, channels_last"] = training_step(treat(patient, "layout", "half_precision"), images)
+race = compare(steps, images_per_call=images, rounds=5 if smoke else 15, warmup=1, max_time_s=4 if smoke else 60)
+race
+
+# %% id="roof"
+x_t, t = torch.randn(images, 3, 32, 32, device=device), torch.full((images,), 500, device=device)
+with torch.no_grad():
+    for name, model in {"fp32": patient.model, "bf16": half_precision(patient.model)}.items():
+        work = count(model, x_t, t, per_module=False)
+        print(f"{name}: {work.kernels} kernels, {work.bytes_moved / 1e9:.2f} GB, {work.intensity:.1f} FLOP/byte")
+
+# %% [markdown] id="draw-words" section="Does it still draw?"
+# ## Does it still draw?
+#
+# Not the same function: 8 bits are not 24. The same *denoiser*? The shipped base, with the weights it has, under autocast: the same noisy test pictures, loss by loss. Then pictures from the same noise.
+
+# %% id="gate"
+halved = base.with_model(Halved(base.model))
+losses = [heldout_loss(one, real.images, n=120 if smoke else 1000).per_image for one in (base, halved)]
+gate = same_denoiser(*losses)
+decided = verdict(race.speedup("bf16, channels_last"), gate, exactness="approximate")
+decided
+
+# %% id="pictures"
+n, num_steps = (2, 2) if smoke else (12, 20)
+pair = [sample(one, n, num_steps=num_steps, seed=2) for one in (base, halved)]
+show_images(torch.cat(pair), "Above, fp32; below, bf16, from the same noise", columns=n)
+
+# %% [markdown] id="reveal-words" section="Reveal"
+# ## Reveal
+
+# %% id="reveal"
+guess.reveal(race.speedup("bf16"))
+
+# %% [markdown] id="why"
+# Compare three factors: the roofs (what the units could give), the single convolution (what the library gets out of them), and the step. The step gains least, because autocast leaves norms, softmax and the optimizer in 32 bits, and pays with conversions: the second table counts more kernels than before. Bytes do not halve either.
+#
+# Channels last helps bf16 more than it helps fp32. The bf16 kernels are fast enough for the reordering of operands to show, and the layout saves it.
+#
+# If your processor has no bf16 units, the factor is below 1, perhaps far below: each value is converted, computed in fp32 and converted back. Then the verdict is *not faster*, and that is the honest result for this machine. fp16 on a CPU is nearly always of that kind.
+#
+# The gate is easy to pass here, since a denoiser is asked to guess noise that is far larger than the rounding. Pictures from the same noise stay the same pictures, up to details. Quantities that *accumulate* are another matter: weights under training, running averages, the sampler's state. They stay in 32 bits or more in every treatment of this course.
+
+# %% id="step"
+for name, treatments in {"bf16": "half_precision", "bf16, channels_last": "layout + half_precision"}.items():
+    own = verdict(race.speedup(name), gate, exactness="approximate")
+    print(keep_step(treatments, own, img_per_s=race.timings[name].per_second(images)))
+plot_staircase()
+
+# %% [markdown] id="take-away" section="Take away"
+# ## Take away
+#
+# bf16 has the range and lacks digits, fp16 has digits and lacks range, which loss scaling lends it. Autocast keeps in 32 bits what sums, and halves what multiplies. The gain is bounded by the units you have and by everything that stays behind.
+#
+# *Go further.* `half_precision(model, mode="pure")` stores the weights in 16 bits too. Train it for 200 steps beside fp32 and watch the loss: where does it stop? On a GPU, compare TF32 with fp32 by `torch.backends.fp32_precision`.
