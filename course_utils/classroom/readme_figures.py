@@ -15,14 +15,16 @@ from course_utils.atomic import replacing
 from course_utils.classroom.images import film_strip
 from course_utils.classroom.quality_plots import plot_calibration, plot_quality_curve, plot_sampler_sweep
 from course_utils.classroom.roofline import plot_roofline
+from course_utils.classroom.staircase import Step, quality_of
+from course_utils.classroom.staircase_plot import draw_staircase
 from course_utils.diffusion import baseline, ddim, ideal_diffusion, load_images, scale, timesteps
-from course_utils.measure import calibrate, load, manifest, profile
+from course_utils.measure import Ratio, calibrate, load, manifest, profile
 from course_utils.measure.quality.extractors import CIFAR_CNN
 from course_utils.measure.records import Record
 from course_utils.measure.tables import si_text
 from course_utils.shipped import checksums
 
-__all__ = ["first_picture", "ladder", "main", "present", "quality_figures", "roofline"]
+__all__ = ["first_picture", "ladder", "main", "present", "quality_figures", "roofline", "staircase"]
 
 REFERENCE = Path("results/reference")
 RECORDED = {
@@ -62,21 +64,40 @@ def roofline() -> Figure:
 def ladder(records: list[Record]) -> str:
     """The benchmark's records as a Markdown table, the latest of each name."""
     latest = {(record.kind, record.name): record for record in records}
-    lines = ["| step | variant | img/s | speed-up | kernels | peak memory |", "|---|---|---|---|---|---|"]
+    columns = ["step", "variant", "img/s", "speed-up", "GFLOP", "kernels", "peak memory", "verdict"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for (kind, name), one in latest.items():
         if kind != "bench":
             continue
         ratio = latest.get(("speed-up", name))
         told = f"{ratio.value:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "–"
         peak = one.config["peak_bytes"]
-        memory = f"{peak / 2**20:,.1f} MiB" if peak is not None else "–"
-        row, variant = one.config["row"], one.config["variant"]
-        lines.append(f"| {row} | {variant} | {si_text(one.value)} | {told} | {one.config['kernels']:,} | {memory} |")
+        cells = [one.config["row"], one.config["variant"], si_text(one.value), told]
+        cells += [f"{one.config['flop'] / 1e9:.1f}", f"{one.config['kernels']:,}"]
+        cells += [f"{peak / 2**20:,.1f} MiB" if peak is not None else "–"]
+        cells += [ratio.config.get("verdict", "–") if ratio else "–"]
+        lines.append(f"| {' | '.join(cells)} |")
     made_on = records[-1].manifest
     machine, torch_version = made_on["device"]["name"], made_on["versions"]["torch"]
     setting = f"{records[-1].config['images']}, scale {records[-1].config['scale']}"
     lines.append(f"\nMeasured on {machine}, {made_on['cores_granted']} cores, torch {torch_version}, {setting}.")
     return "\n".join(lines)
+
+
+def staircase(records: list[Record]) -> Figure:
+    """The training steps of a benchmark's records that have a verdict, the latest of each name."""
+    latest = {(record.kind, record.name): record for record in records}
+    found = []
+    for (kind, name), one in latest.items():
+        if kind == "speed-up" and one.config.get("verdict") and one.config["row"].startswith("training step"):
+            low, high = (one.value if bound is None else bound for bound in (one.low, one.high))
+            rate = latest[("bench", name)].value
+            quality = quality_of(one.config["evidence"])
+            speed = Ratio(one.value, low, high, one.n or 0)
+            found.append(Step(one.config["variant"], speed, one.config["verdict"], quality, img_per_s=rate))
+    made_on = records[-1].manifest
+    note = f"Measured on {made_on['device']['name']}, {made_on['cores_granted']} cores; cheaper networks against fp32, "
+    return draw_staircase(found, "A training step, batch 16", note + "all others against the library's Trainer.")
 
 
 def quality_figures() -> None:
@@ -127,12 +148,15 @@ def main(argv: list[str]) -> int:
         quality_figures()
         return 0
     if argv:
+        records = load(argv[0])
         readme = Path("README.md")
         text = readme.read_text()
         start, end = text.index(MARKS[0]) + len(MARKS[0]), text.index(MARKS[1])
         with replacing(readme) as temporary:
-            temporary.write_text(f"{text[:start]}\n{ladder(load(argv[0]))}\n{text[end:]}")
+            temporary.write_text(f"{text[:start]}\n{ladder(records)}\n{text[end:]}")
         print("README.md: ladder")
+        made_on = {"records": Path(argv[0]).name, "count": len(records), "manifest": records[-1].manifest}
+        save(staircase(records), "staircase", made_on)
         return 0
     made_on = manifest()
     save(first_picture(), "first_picture", made_on)

@@ -139,16 +139,20 @@ def test_the_readme_ladder_is_what_the_records_say(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "bench.jsonl"
-    shared = {"row": "forward", "scale": "smoke", "images": "procedural images, not CIFAR-10"}
+    (tmp_path / "results" / "reference").mkdir(parents=True)
+    shared = {"row": "training step", "scale": "smoke", "images": "procedural images, not CIFAR-10"}
     for variant, rate in (("library", 100.0), ("kit", 250.0)):
-        config = {**shared, "variant": variant, "kernels": 1234, "peak_bytes": 3 * 2**20}
-        record("bench", f"forward: {variant}", config, rate, "img/s", path=path)
-    record("speed-up", "forward: kit", {**shared, "variant": "kit"}, 2.5, "x", low=2.4, high=2.6, path=path)
+        config = {**shared, "variant": variant, "flop": 4.04e9, "kernels": 1234, "peak_bytes": 3 * 2**20}
+        record("bench", f"training step: {variant}", config, rate, "img/s", path=path)
+    one = {"kind": "same denoiser", "value": 1.01, "low": 1.0, "high": 1.015, "tolerance": 1.02, "n": 1000}
+    decided = {**shared, "variant": "kit", "verdict": "preserved and faster", "evidence": [one]}
+    record("speed-up", "training step: kit", decided, 2.5, "x", low=2.4, high=2.6, n=5, path=path)
     (tmp_path / "README.md").write_text("before\n<!-- ladder:begin -->\nold\n<!-- ladder:end -->\nafter\n")
     assert readme_figures.main([str(path)]) == 0
     text = (tmp_path / "README.md").read_text()
-    assert "| forward | library | 100 | – | 1,234 | 3.0 MiB |" in text
-    assert "| forward | kit | 250 | 2.50x (2.40–2.60) | 1,234 | 3.0 MiB |" in text
+    assert "| training step | library | 100 | – | 4.0 | 1,234 | 3.0 MiB | – |" in text
+    assert "| training step | kit | 250 | 2.50x (2.40–2.60) | 4.0 | 1,234 | 3.0 MiB | preserved and faster |" in text
+    assert (tmp_path / "results" / "reference" / "staircase.png").stat().st_size > 5_000
     assert "procedural images, not CIFAR-10, scale smoke." in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
