@@ -90,7 +90,7 @@ def by_eigenvectors(weight, m, *, keep=slice(None), values=True):
     unfolding = weight.transpose(0, 1).flatten(1)
     vectors = torch.linalg.eigh(unfolding @ unfolding.T).eigenvectors.flip(1)[:, keep][:, :m]
     core = torch.einsum("ochw,cm->omhw", weight, vectors)
-    return vectors.T[:, :, None, None], core if values else core / core.norm(dim=(0, 2, 3), keepdim=True)
+    return vectors.T[:, :, None, None], core if values else core / core.square().sum((0, 2, 3), keepdim=True)
 
 
 def test_low_rank(capsys):
