@@ -263,7 +263,7 @@ for name, net in starts.items():
     print(f"{name}: loss {before / whole:.3f} times the base's, after {short} steps {after / whole:.3f}")
 
 # %% [markdown] id="gate-words"
-# Now in earnest. The kit brings both forms trained from scratch, with the seed, the data and the number of steps of `base-25`, the base after a quarter of its training. And it brings the low-rank start carried on: `base-25`, cut by its singular vectors and trained for as long again, to be judged against `base-50`.
+# Now in earnest. The kit brings both forms trained from scratch, with the seed, the data and the number of steps of `base-25`, the base after a quarter of its training.
 #
 # Networks that were trained anew owe two kinds of evidence: paired held-out losses, taken here, and the distance of drawn pictures, which was recorded. (A smoke test judges one form only.)
 
@@ -271,7 +271,6 @@ for name, net in starts.items():
 judged = [(forms["inside"], "inside", "bottleneck-inside-25", "base-25")]
 if not smoke:
     judged += [(forms["between"], "between", "bottleneck-between-25", "base-25")]
-    judged += [(low, "between", "bottleneck-low-rank-50", "base-50")]
 names = dict.fromkeys(name for entry in judged for name in entry[2:])
 trained = {name: load_shipped(name, treatments=STRUCTURAL, device=device) for name in names}
 n = 100 if smoke else 1000

@@ -26,7 +26,6 @@ SHIPPED_MODELS = {
     "bottleneck-between-25": "1x1 bottlenecks before wide inputs, trained as long as base-25",
     "bottleneck-inside-25": "1x1 bottlenecks in place of 3x3 convolutions, trained as long as base-25",
     "fewer-blocks-25": "one ResNet block a stage, trained as long as base-25",
-    "bottleneck-low-rank-50": "base-25 cut to bottlenecks by its singular vectors, then trained as long as base-50",
 }
 """What is shipped, in words; those after the bases carry treatments, which reading them takes."""
 

@@ -9,12 +9,15 @@ import argparse
 import hashlib
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from course_utils.atomic import replacing
 from course_utils.diffusion import Diffusion, HeldoutLoss, denoising_loss, heldout_loss, load_base_samples, load_heldout
 from course_utils.diffusion.process import Denoiser, Process
 from course_utils.experiments.named_models import NamedModel, load_named
@@ -27,6 +30,9 @@ from course_utils.measure.quality.intervals import GROUPS
 from course_utils.shipped import card
 
 __all__ = ["Drawing", "Judge", "Portrait", "portray", "portray_base", "portray_pictures", "portray_shipped"]
+
+
+KEPT = Path("results/local/pictures")
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,20 @@ def portray_base(drawing: Drawing, judge: Judge) -> Portrait:
 
 
 def portray_shipped(name: str, drawing: Drawing, judge: Judge) -> Portrait:
-    """A model that comes with the kit; for the base, its shipped pictures serve where they are those asked for."""
-    return portray_base(drawing, judge) if name == "base" else portray(load_named(name), drawing, judge, name=name)
+    """A model that comes with the kit; its pictures are kept in `results/local/pictures`, and drawn once.
+
+    For the base the shipped ones serve where they are those asked for.
+    """
+    if name == "base":
+        return portray_base(drawing, judge)
+    named = load_named(name)
+    kept = KEPT / ("-".join([named.sha256[:16], *map(str, drawing.told().values())]) + ".safetensors")
+    if kept.is_file():
+        return portray(named, drawing, judge, name=name, images=load_file(kept)["images"])
+    made = portray(named, drawing, judge, name=name)
+    with replacing(kept) as temporary:
+        save_file({"images": made.images}, temporary)
+    return made
 
 
 def portray_pictures(images: Tensor, judge: Judge, *, name: str) -> Portrait:

@@ -31,7 +31,6 @@ PAIRS = (
     ("bottleneck-between-25", "base-25"),
     ("bottleneck-inside-25", "base-25"),
     ("fewer-blocks-25", "base-25"),
-    ("bottleneck-low-rank-50", "base-50"),
 )
 """Variant, baseline: equals both ways, earlier checkpoints of the same run, retrained treatments at equal training."""
 

@@ -15,12 +15,8 @@ from course_utils.speedups import STRUCTURAL
 __all__ = ["ENOUGH_IMAGES", "VARIANTS", "ship_base", "ship_second", "ship_variants"]
 
 SHARES = {"base-25": 25, "base-50": 50, "base": 100}
-VARIANTS = {
-    "bottleneck-between-25": 25,
-    "bottleneck-inside-25": 25,
-    "fewer-blocks-25": 25,
-    "bottleneck-low-rank-50": 50,
-}  # retrained treatments, and the share of the base's steps after which they are compared, earlier ones included
+VARIANTS = {"bottleneck-between-25": 25, "bottleneck-inside-25": 25, "fewer-blocks-25": 25}
+"""Retrained treatments, and the share of the base's images after which they are compared with it."""
 ENOUGH_IMAGES = 2_000_000
 
 

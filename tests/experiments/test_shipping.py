@@ -142,15 +142,16 @@ def test_the_second_seed_has_the_same_training(folder):
             shipping.main(["--only", "second", "--run", "one", "--second", other])
 
 
-def test_retrained_treatments_are_taken_after_as_many_images_as_what_they_are_held_against(folder):
+def test_retrained_treatments_are_taken_after_as_many_images_as_what_they_are_held_against(folder, monkeypatch):
     trained("one")
     ship("heldout", "base")
     trained("runs/fewer-blocks-25", "--treatments", "fewer_blocks(blocks=1)", num_steps=2)
+    monkeypatch.setitem(shipping_base.VARIANTS, "bottleneck-between-25", 50)  # of four steps, the first by base-25
     low_rank = "bottleneck(where=between, start=low_rank)"
-    trained("runs/bottleneck-low-rank-50", "--treatments", low_rank, "--init", "base-25", num_steps=2)
+    trained("runs/bottleneck-between-25", "--treatments", low_rank, "--init", "base-25", num_steps=2)
     words = ["--only", "variants", "--run", "one", "--variants", "runs"]
     assert shipping.main(words) == 0
-    for name, step, before, seen in (("fewer-blocks-25", 1, 0, 4), ("bottleneck-low-rank-50", 1, 4, 8)):
+    for name, step, before, seen in (("fewer-blocks-25", 1, 0, 4), ("bottleneck-between-25", 1, 4, 8)):
         run = load_checkpoint(f"runs/{name}/step_{step:08d}.safetensors", treatments=STRUCTURAL)
         wanted, found = run.averaged().model.state_dict(), load_shipped(name, treatments=STRUCTURAL).model.state_dict()
         assert all(torch.equal(found[key], tensor.to(torch.bfloat16).float()) for key, tensor in wanted.items())
