@@ -181,6 +181,7 @@ def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
             "max_difference": comparison.difference[name],
             "first_s": timing.first_s,
             "cores_busy": rung.cores_busy,
+            **described(rung.verdicts.get(name)),
         }
         low, high = (row.images_per_call / second for second in np.quantile(timing.samples_s, [0.75, 0.25]).tolist())
         rate = timing.per_second(row.images_per_call)

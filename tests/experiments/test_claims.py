@@ -51,7 +51,8 @@ def test_recorded_gates_of_other_weights_or_another_judge_are_no_evidence(gates)
     found = claims.retrained("fewer-blocks-25").evidence()
     assert [(one.kind, one.value) for one in found] == [("same denoiser", 1.01), ("same distribution", 1.03)]
     assert [one.outcome for one in found] == ["preserved", "worse"]
-    assert (found[0].low, found[0].high, found[0].n) == (1.005, 1.015, 1000)
+    assert (found[0].low, found[0].high) == pytest.approx((1.005, 1.015))
+    assert found[0].n == 1000
     assert claims.retrained("bottleneck-inside-25").evidence() == []
     gates.unlink()
     assert claims.retrained("fewer-blocks-25").evidence() == []
