@@ -1,7 +1,7 @@
 """Everything that is shipped and recorded, made again in order: `python -m course_utils.experiments.reference_run`.
 
-The one command to type where a GPU is to be had: it trains the classifier and two seeds of the base, ships them, and
-measures what the README shows. Every step is a command of its own that goes on where it was stopped.
+The one command to type where a GPU is to be had: it trains the classifier, two seeds of the base and the retrained
+treatments, ships them, and measures what the README shows. Every step is a command of its own that goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from course_utils.entry import StatedDefaults, run_main
 from course_utils.experiments.devices import DEVICE_HELP, chosen_device
+from course_utils.experiments.rows.structure import STRUCTURES
 from course_utils.experiments.sampler_sweep import NUM_STEPS
 
 __all__ = ["commands", "main"]
@@ -56,23 +57,30 @@ def main(argv: list[str] | None = None) -> int:
 def commands(
     num_steps: int, batch_size: int, epochs: int, device: str, sweep_steps: Sequence[int] = NUM_STEPS
 ) -> list[Sequence[str]]:
-    """The steps in order, each the words after `python`; another seed is trained for half as long and judged there."""
+    """The steps in order, each the words after `python`; retrained treatments see a quarter of the base's images."""
     every, here = num_steps // SHARES, f"--device {device}"
-    base = f"-m course_utils train --scale laptop --batch-size {batch_size} --lr 5e-4 --ema-decay 0.999 {here}"
-    kept = f"--checkpoint-every {every} --keep {SHARES + 1}"
-    runs = "results/local"
+    kept = f"--checkpoint-every {every} --keep {SHARES + 1} {here}"
+    base = f"-m course_utils train --scale laptop --batch-size {batch_size} --lr 5e-4 --ema-decay 0.999 {kept}"
+    runs, execution = "results/local", "layout half_precision"
     room = "-m course_utils.experiments"
+    variants = [
+        f"{base} --num-steps {num_steps // 4} --seed 0 --out {runs}/{name} --treatments '{structure}' {execution}"
+        for structure, name in STRUCTURES.values()
+    ]
     lines = [
         f"{room}.classifier_run --epochs {epochs} {here} --out {runs}/cifar-cnn-{epochs}",
-        f"{base} --num-steps {num_steps} --seed 0 {kept} --out {runs}/base-0",
-        f"{base} --num-steps {num_steps // 2} --seed 1 {kept} --out {runs}/base-1",
+        f"{base} --num-steps {num_steps} --seed 0 --out {runs}/base-0 --treatments {execution}",
+        f"{base} --num-steps {num_steps} --seed 1 --out {runs}/base-1 --treatments {execution}",
+        *variants,
         f"{room}.shipping --run {runs}/base-0 --second {runs}/base-1 --classifier {runs}/cifar-cnn-{epochs}"
         f" --budget {num_steps} {here}",
         f"{room}.calibration {here}",
         f"{room}.quality_curve {runs}/base-0 {here}",
         f"{room}.seeds_gate {here}",
         f"{room}.sampler_sweep --num-steps {' '.join(map(str, sweep_steps))} {here}",
-        "-m course_utils bench --scale laptop",
+        f"{room}.equal_steps --scale laptop {here}",
+        "-m course_utils bench --scale laptop --out results/local/bench-laptop.jsonl",
+        "-m course_utils.classroom.readme_figures results/local/bench-laptop.jsonl",
         "-m course_utils.classroom.readme_figures",
     ]
     return [shlex.split(line) for line in lines]

@@ -5,7 +5,9 @@ from importlib import import_module
 
 import pytest
 
-from course_utils.experiments import reference_run
+from course_utils.diffusion import baseline
+from course_utils.experiments import reference_run, shipping_base, training_run
+from course_utils.speedups import treat
 
 
 def test_every_command_is_understood(capsys):
@@ -22,7 +24,12 @@ def test_every_command_is_understood(capsys):
     assert parsed["course_utils.experiments.sampler_sweep"].num_steps == [10, 20]
     assert parsed["course_utils.experiments.quality_curve"].run == parsed["course_utils.experiments.shipping"].run
     assert parsed["course_utils.experiments.shipping"].budget == 40
-    assert parsed["course_utils"].num_steps == 20, "the second seed, half as long"
+    trained = [training_run.parser().parse_args(words[2:]) for words in lines if words[:2] == ["course_utils", "train"]]
+    assert [(one.num_steps, one.seed) for one in trained] == [(40, 0), (40, 1), (10, 0), (10, 0), (10, 0)]
+    assert {one.out.name for one in trained[2:]} == set(shipping_base.VARIANTS)
+    assert [one.treatments[1:] for one in trained[2:]] == [["layout", "half_precision"]] * 3
+    for one in trained[2:]:
+        treat(baseline("smoke"), *one.treatments)  # every treatment is one that there is
 
 
 def test_steps_that_cannot_be_shared_out_are_refused():
