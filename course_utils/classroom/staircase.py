@@ -155,7 +155,8 @@ def quality_of(entries: Sequence[Mapping[str, Any]]) -> tuple[Evidence, ...]:
     """
     found = []
     for one in entries:
-        value, low, high, tolerance = (_number(one[part]) for part in ("value", "low", "high", "tolerance"))
+        value, high, tolerance = (_number(one[part]) for part in ("value", "high", "tolerance"))
+        low = _number(one["low"], -math.inf)
         found.append(Evidence(one["kind"], one.get("what", ""), value, low, high, tolerance, int(one["n"])))
     return tuple(found)
 
@@ -205,8 +206,8 @@ def _decision(text: str) -> Decision:
     return known[known.index(text)]
 
 
-def _number(value: float | None) -> float:
-    return math.inf if value is None else float(value)
+def _number(value: float | None, missing: float = math.inf) -> float:
+    return missing if value is None else float(value)
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import tempfile
 import time
@@ -55,6 +56,8 @@ class Rung:
         columns = ["variant", "a call", "first", "img/s", "speed-up", "GFLOP", "kernels", "syncs", "peak", "verdict"]
         lines = [f"{self.comparison.rounds} rounds in turns; a call: {self.row.step}."]
         ratios = [self.comparison.speedup(name) for name in self.comparison.timings if name != self.comparison.baseline]
+        if any("compiled" in name for name in self.comparison.timings):
+            lines.append("GFLOP, kernels and syncs of a compiled variant are those of its eager form.")
         lines += dict.fromkeys(f"No speed-up: {ratio.reason}." for ratio in ratios if ratio.reason)
         for name, decided in self.verdicts.items():
             lines += [f"{name}: {' '.join(decided.reasons[1:])}", *filter(None, [pays_off(self.comparison, name)])]
@@ -119,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device(chosen_device(options.device))
     if device.index is not None and device.type == "cuda":  # pragma: no cover - CUDA
         torch.cuda.set_device(device)  # where the library's Trainer then works too
-    images = load_images("train", folder=options.data, n=max(size.num_images, 128))
+    images = load_images("train", folder=options.data, n=size.num_images if size.name == "smoke" else 10_000)
     with tempfile.TemporaryDirectory(prefix="course-bench-") as scratch:
         setting = Setting(size, images, device, Path(scratch))
         rows = [row for row in all_rows(setting) if re.search(options.only or "", row.name)]
@@ -137,7 +140,11 @@ def run_bench(setting: Setting, rows: list[Row], path: Path, max_time_s: float) 
     print(detect(setting.device), f"\nscale {setting.scale.name}, images: {setting.images.label}\n", sep="")
     start, records = time.perf_counter(), []
     for row in rows:
-        rung = measured(row, max_time_s)
+        try:
+            rung = measured(row, max_time_s)
+        except RuntimeError as error:  # out of memory, a compiler that fails: the other rows can still be measured
+            print(f"{row.name}: not measured, {type(error).__name__}: {error}\n")
+            continue
         print(rung.table(), "\n")
         records += recorded(setting, rung, path)
     print(f"{len(records)} records in {path}, {time.perf_counter() - start:.0f} s")
@@ -172,13 +179,14 @@ def recorded(setting: Setting, rung: Rung, path: Path) -> list[Record]:
     shared = {"row": row.name, "scale": setting.scale.name, "images": setting.images.label, **row.config}
     for name, timing in comparison.timings.items():
         work = rung.work[name]
+        told = {**told, "dtype": "bfloat16" if name.startswith("bf16") else "float32"}
         counters = {"flop": work.flop, "kernels": work.kernels, "syncs": work.syncs, "bytes_moved": work.bytes_moved}
         config = {
             **shared,
             "variant": name,
             **counters,
             "peak_bytes": comparison.peak_bytes[name],
-            "max_difference": comparison.difference[name],
+            "max_difference": _plain(comparison.difference[name]),
             "first_s": timing.first_s,
             "cores_busy": rung.cores_busy,
             **described(rung.verdicts.get(name)),
@@ -198,8 +206,13 @@ def described(decided: Verdict | None) -> dict[str, Any]:
     if decided is None:
         return {}
     parts = ("kind", "value", "low", "high", "tolerance", "n", "outcome")
-    evidence = [{part: getattr(one, part) for part in parts} for one in decided.quality]
+    evidence = [{part: _plain(getattr(one, part)) for part in parts} for one in decided.quality]
     return {"verdict": decided.outcome, "exactness": decided.exactness, "evidence": evidence}
+
+
+def _plain(value: Any) -> Any:
+    """A number as JSON knows it: None where it is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def speedup_record(

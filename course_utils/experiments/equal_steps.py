@@ -1,8 +1,8 @@
 """Treated and untreated training side by side: `python -m course_utils.experiments.equal_steps`.
 
 Both begin with the same weights and see the same images, timesteps and noise for equally many steps; their averaged
-weights then answer the same noisy test pictures. It is the proof that a way to *train* loses nothing, which a gate on
-trained weights cannot give.
+weights then answer the same noisy test pictures. It speaks of the way to *train*, which a gate on trained weights
+cannot do, for one seed and so many steps: what rounding does to a run later on it does not show.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from course_utils.entry import StatedDefaults, run_main
 from course_utils.experiments.devices import DEVICE_HELP, chosen_device
 from course_utils.experiments.row_files import Reading, Row, fill, inside
 from course_utils.experiments.scoring import gate_readings
-from course_utils.measure import same_denoiser
+from course_utils.measure import detect, same_denoiser
 from course_utils.measure.tables import interval_text
 from course_utils.speedups import exactness_of, treat
+from course_utils.speedups.half_precision import loss_scaler, needs_loss_scaling
 
 __all__ = ["main", "trained_losses"]
 
@@ -65,12 +66,14 @@ def main(argv: list[str] | None = None) -> int:
     images = load_images("train", folder=options.data)
     keys = ("num_steps", "batch_size", "lr", "ema_decay", "seed")
     identity = {"scale": scale(options.scale).name, "treatments": list(treatments), "images": images.label}
-    identity |= {key: getattr(options, key) for key in keys}
+    identity |= {key: getattr(options, key) for key in keys} | {"count": len(images)}
+    device = chosen_device(options.device)
+    identity["device"] = detect(device).name
     told = " ".join(f"--{key.replace('_', '-')} {getattr(options, key)}" for key in keys)
     command = f"{COMMAND} --scale {identity['scale']} {told} --treatments {' '.join(treatments)}"
     measure = partial(_gate, options, treatments, images)
     rows = [Row(" + ".join(treatments), identity, ("gate: same denoiser",), measure, command)]
-    for one in fill(options.out, rows, "equal steps"):
+    for one in fill(options.out, rows, "equal steps", device=device):
         ratio = interval_text(one.value, one.low or one.value, one.high or one.value)
         print(f"{one.name}: held-out loss {ratio} of the untreated run's, {one.config['outcome']}")
     print(f"records in {inside(options.out)}")
@@ -86,7 +89,9 @@ def trained_losses(options: argparse.Namespace, treatments: tuple[str, ...], ima
     fresh = baseline(options.scale, seed=options.seed).to(device)
     batches = Batches(images, options.batch_size, seed=options.seed, device=device)
     settings = {"optimizer": adam(options.lr, fused=True), "ema_decay": options.ema_decay, "seed": options.seed}
-    state = train(treat(fresh, *treatments), batches, num_steps=options.num_steps, **settings)
+    treated = treat(fresh, *treatments)
+    scaler = loss_scaler(device) if needs_loss_scaling(treated.model) else None
+    state = train(treated, batches, num_steps=options.num_steps, scaler=scaler, **settings)
     plain = state.ema.copy_of(fresh)
     heldout = load_heldout().images
     return heldout_loss(plain, heldout, n=len(heldout)).per_image

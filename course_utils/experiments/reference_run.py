@@ -1,7 +1,8 @@
 """Everything that is shipped and recorded, made again in order: `python -m course_utils.experiments.reference_run`.
 
 The one command to type where a GPU is to be had: it trains the classifier, two seeds of the base and the retrained
-treatments, ships them, and measures what the README shows. Every step is a command of its own that goes on where it was stopped.
+treatments, ships them, and measures what the README shows. Every step is a command of its own that goes on where it
+was stopped.
 """
 
 from __future__ import annotations

@@ -102,12 +102,22 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 
 class Autocast(nn.Module):
-    """A model whose forward pass runs under `torch.autocast`, on the device of its inputs, and answers in float32."""
+    """A model whose forward pass runs under `torch.autocast`, on the device of its weights, and answers in float32.
+
+    What it lacks itself it takes from the model within, such as `config` or a method.
+    """
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         self.module = module
         self.dtype = dtype
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of the wrapper, or else of the model within."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("module"), name)
 
     def extra_repr(self) -> str:
         """The type, for `print`."""
@@ -196,9 +206,11 @@ def _has_statistics(module: nn.Module) -> bool:
 
 
 def _device_of(inputs: Sequence[Any], model: nn.Module) -> str:
-    """The kind of device the inputs lie on, or the model where there is no tensor among them."""
-    tensors = [one for one in inputs if isinstance(one, Tensor)] or list(model.parameters())[:1]
-    return tensors[0].device.type if tensors else "cpu"
+    """The kind of device the model lies on, or the inputs of one without parameters."""
+    parameter = next(model.parameters(), None)
+    if parameter is not None:
+        return parameter.device.type
+    return next((one.device.type for one in inputs if isinstance(one, Tensor)), "cpu")
 
 
 def _refuse_halved(model: nn.Module) -> None:

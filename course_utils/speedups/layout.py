@@ -10,7 +10,9 @@ over memory. Both compute the same function up to the order of sums. Source: PyT
 from __future__ import annotations
 
 import copy
+import os
 import shutil
+import sys
 
 import torch
 from torch import nn
@@ -26,7 +28,11 @@ def layout(model: nn.Module) -> nn.Module:
     refuse_compiled(model, "layout")
     if not any(tensor.ndim == 4 for tensor in model.parameters()):
         raise ValueError("the model has no 4-D weights (of 2-D convolutions), which are all that channels_last changes")
-    return copy.deepcopy(model).to(memory_format=torch.channels_last)
+    treated = copy.deepcopy(model)
+    for tensor in (*treated.parameters(), *treated.buffers()):
+        if tensor.ndim == 4:  # one by one: `model.to` refuses a model that has 3-D convolutions too
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return treated
 
 
 def compiled(model: nn.Module, mode: str | None = None) -> nn.Module:
@@ -38,7 +44,7 @@ def compiled(model: nn.Module, mode: str | None = None) -> nn.Module:
     refuse_compiled(model, "compiled")
     kinds = {tensor.device.type for tensor in model.parameters()}
     if "cpu" in kinds and compiler() is None:
-        raise ValueError("torch.compile on a CPU needs a C++ compiler, and there is none: install g++ or clang++")
+        raise ValueError("torch.compile on a CPU needs a C++ compiler: install g++, or name another one in CXX")
     try:
         return torch.compile(copy.deepcopy(model), mode=mode)  # type: ignore[return-value]
     except RuntimeError as error:
@@ -53,5 +59,5 @@ def refuse_compiled(model: nn.Module, treatment: str) -> None:
 
 
 def compiler() -> str | None:
-    """The C++ compiler that torch.compile would call on a CPU, or None where there is none."""
-    return next((found for name in ("g++", "clang++", "c++") if (found := shutil.which(name))), None)
+    """The C++ compiler that torch.compile would call on a CPU ($CXX, or the system's usual one); None without it."""
+    return shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))

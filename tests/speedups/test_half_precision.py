@@ -273,3 +273,14 @@ def test_what_cannot_be_halved_is_refused(mode):
         half_precision(nn.ReLU(), mode=mode)
     with pytest.raises(ValueError, match="compiled comes last, apply half_precision before it"):
         half_precision(torch.compile(nn.Linear(1, 1), backend="eager"), mode=mode)
+
+
+def test_a_wrapper_offers_what_the_model_within_has():
+    inner = nn.Linear(3, 2)
+    inner.config = {"width": 2}
+    wrapped = half_precision(inner)
+    assert wrapped.config == {"width": 2}
+    assert wrapped.in_features == 3
+    assert copy.deepcopy(wrapped).config == {"width": 2}
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = wrapped.nothing

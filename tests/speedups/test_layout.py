@@ -45,15 +45,20 @@ def test_a_model_without_images_is_refused():
         layout(nn.Sequential(nn.Linear(2, 2), nn.Conv1d(1, 1, 1)))
 
 
-def test_the_compiler_is_looked_for_by_its_names(tmp_path, monkeypatch):
+def test_the_compiler_is_the_one_that_torch_would_call(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert compiler() is None
-    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler, and there is none: install g\+\+ or clang\+\+"):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("clang++", "g++"):
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(0o755)
+    assert compiler() == str(tmp_path / "g++")
+    (tmp_path / "g++").unlink()
+    assert compiler() is None  # clang++ is there, but torch does not look for it on Linux
+    with pytest.raises(ValueError, match=r"needs a C\+\+ compiler: install g\+\+, or name another one in CXX"):
         compiled(small_net())
-    found = tmp_path / "clang++"
-    found.write_text("")
-    found.chmod(0o755)
-    assert compiler() == str(found)
+    monkeypatch.setenv("CXX", "clang++")
+    assert compiler() == str(tmp_path / "clang++")
 
 
 @pytest.fixture
@@ -92,3 +97,12 @@ def test_a_small_net_really_compiles_to_the_same_function():
     model, x = small_net(), torch.randn(2, 3, 8, 8)
     torch.testing.assert_close(compiled(model)(x), model(x))
     assert compiled(half_precision(layout(model))).state_dict().keys() >= {"_orig_mod.module.0.weight"}
+
+
+def test_a_model_with_convolutions_over_volumes_keeps_those_as_they_are():
+    model = nn.ModuleDict({"flat": nn.Conv2d(4, 8, 3), "deep": nn.Conv3d(4, 8, 3)})
+    treated = layout(model)
+    assert treated["flat"].weight.is_contiguous(memory_format=torch.channels_last)
+    assert treated["deep"].weight.is_contiguous()
+    assert model["flat"].weight.is_contiguous()
+    assert torch.equal(treated["deep"].weight, model["deep"].weight)

@@ -36,7 +36,7 @@ def possible(executions: Mapping[str, tuple[str, ...]], setting: Setting) -> dic
     """Those that this machine can execute; what is left out is said."""
     if setting.device.type != "cpu" or compiler() is not None:
         return dict(executions)
-    print("Left out: what is compiled, since there is no C++ compiler here (install g++ or clang++).")
+    print("Left out: what is compiled, since there is no C++ compiler here (install g++, or name one in CXX).")
     return {name: treatments for name, treatments in executions.items() if "compiled" not in treatments}
 
 

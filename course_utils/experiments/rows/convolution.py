@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from course_utils.experiments.claims import CLOSE, Claim
 from course_utils.experiments.rows import Entries, Row, Setting
 from course_utils.measure import Evidence, Variant, same_function
+from course_utils.measure.precision import float32_arithmetic
 from course_utils.speedups.im2col import conv2d_loops, conv2d_unfold
 
 __all__ = ["ROWS"]
@@ -28,14 +29,16 @@ def ROWS(setting: Setting) -> Iterator[Row]:
         @contextmanager
         def prepare(side: int = side) -> Iterator[Entries]:
             tensors = operands(side, setting.device)
-            yield {
-                name: Variant(name, partial(way, *tensors, None, 1, 1), output=lambda result: result)
-                for name, way in WAYS.items()
-            }
+            with float32_arithmetic():  # or a GPU would convolve in TF32 and multiply matrices in float32
+                yield {
+                    name: Variant(name, partial(way, *tensors, None, 1, 1), output=lambda result: result)
+                    for name, way in WAYS.items()
+                }
 
         def evidence(name: str, side: int = side) -> list[Evidence]:
             x, weight = operands(side, setting.device)
-            return [same_function(F.conv2d, WAYS[name], x, weight, None, 1, 1, **CLOSE)]
+            with float32_arithmetic():
+                return [same_function(F.conv2d, WAYS[name], x, weight, None, 1, 1, **CLOSE)]
 
         step = f"a 3x3 convolution, {CHANNELS} channels, {BATCH} pictures of {side} x {side}"
         claims = {name: Claim("exact", partial(evidence, name)) for name in ("im2col", "loops")}

@@ -32,7 +32,7 @@ def library_pass(folder: Path, batch_size: int) -> Callable[[], int]:
     from denoising_diffusion_pytorch.denoising_diffusion_pytorch import Dataset
 
     dataset = Dataset(folder, (32, 32), augment_horizontal_flip=True, convert_image_to="RGB")
-    loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, num_workers=os.cpu_count() or 1)
+    loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, num_workers=os.cpu_count() or 1, pin_memory=True)
     return lambda: sum(len(batch) for batch in loader)
 
 
@@ -45,7 +45,7 @@ def memory_pass(setting: Setting, n: int) -> Callable[[], int]:
 
 def ROWS(setting: Setting) -> Iterator[Row]:
     """The row of the data loaders."""
-    n = min(2_000, len(setting.images)) // setting.scale.batch_size * setting.scale.batch_size
+    n = min(10_000, len(setting.images)) // setting.scale.batch_size * setting.scale.batch_size
 
     @contextmanager
     def prepare() -> Iterator[Entries]:

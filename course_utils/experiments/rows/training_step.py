@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from course_utils.diffusion import LossModule, baseline, denoising_loss, to_float
-from course_utils.experiments.claims import Claim, treated
+from course_utils.experiments.claims import Claim, trained_alike
 from course_utils.experiments.one_step import training_step
 from course_utils.experiments.rows import EXECUTIONS, Entries, Row, Setting, possible
 from course_utils.experiments.rows.data_loading import write_pngs
@@ -64,7 +64,7 @@ def ROWS(setting: Setting) -> Iterator[Row]:
     """One row at the Trainer's default batch, and one at the scale's own where that is larger."""
     executions = possible(EXECUTIONS, setting)
     claims = {KIT: Claim("exact", lambda: [same_loss(setting)])}
-    claims |= {name: treated(setting.scale, setting.device, *how) for name, how in executions.items()}
+    claims |= {name: trained_alike(setting.scale, setting.device, *how) for name, how in executions.items()}
     for batch in sorted({DEFAULT_BATCH, max(DEFAULT_BATCH, setting.scale.batch_size)}):
         step = f"fetch {batch} images, forward, backward, clip, Adam, EMA"
         prepare = preparing(setting, batch, executions)
@@ -76,7 +76,8 @@ def same_loss(setting: Setting) -> Evidence:
     diffusion = baseline(setting.scale).to(setting.device)
     library = diffusion.as_library()
     x_0 = to_float(setting.images.images[:8].to(setting.device))
-    t, eps = torch.arange(8, device=setting.device) * 125, torch.randn_like(x_0)
+    eps = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(0)).to(setting.device)
+    t = torch.arange(8, device=setting.device) * 125
     kit = LossModule(diffusion.model, diffusion.process, denoising_loss)
     return same_function(lambda x, t, e: library.p_losses(x, t, noise=e), kit, x_0, t, eps)
 
