@@ -15,8 +15,6 @@
 # The roofs of this machine in each type tell what the hardware *could* gain. Look at them before you guess.
 
 # %% id="setup"
-import copy
-
 import torch
 from torch import nn
 
@@ -29,7 +27,8 @@ from course_utils.speedups import half_precision, range_report, treat
 size, smoke = scale(), scale().name == "smoke"
 device = "cuda" if torch.cuda.is_available() else "cpu"
 patient, base, real = baseline().to(device), load_base(device=device), load_heldout()
-calibrate(device)
+roofs = calibrate(device)
+roofs
 
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict
@@ -48,17 +47,17 @@ guess
 # %% [markdown] id="measure-words" section="Measure"
 # ## Measure
 #
-# The baseline's training step in fp32, and one convolution of it in all three types. (A type without its own units is emulated, and that can be slow indeed.)
+# The baseline's training step in fp32, and one convolution of it in all three types. (A type without its own units is emulated, and that can be slow indeed.) On a GPU, convolutions in fp32 read TF32 already, so the first row is not true fp32: put the call under `with tf32(False):`, from `course_utils.speedups`, to see that one.
 
 # %% id="measure"
 images = size.batch_size
 steps = {"fp32": training_step(patient, images)}
-layer = nn.Conv2d(64, 64, 3, padding=1, device=device)
 x = torch.randn(1 if smoke else 8, 64, 16, 16, device=device)
+weight = torch.randn(64, 64, 3, 3, device=device) / 24  # answers of size 1
 types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-kinds = {name: (copy.deepcopy(layer).to(dtype), x.to(dtype)) for name, dtype in types.items()}
+pairs = {name: (x.to(dtype), weight.to(dtype)) for name, dtype in types.items()}
 with torch.no_grad():
-    ways = {name: lambda layer=layer, x=x: layer(x) for name, (layer, x) in kinds.items()}
+    ways = {name: lambda pair=pair: nn.functional.conv2d(*pair, padding=1) for name, pair in pairs.items()}
     layers = compare(ways, baseline="fp32", max_time_s=3 if smoke else 10)
 layers
 
@@ -71,7 +70,7 @@ layers
 #
 # **bf16** keeps the range of fp32 and gives up precision: 8 significant bits, less than three decimal digits. **fp16** keeps 11 bits, and gives up range: above 65,504 is infinity, below about 0.00006 the digits fade, below 0.00000006 is zero. (**TF32** is no storage format: tensor cores *read* fp32 numbers, cut to 11 bits. Data stay at four bytes.)
 #
-# Neither may be used everywhere. A sum of a thousand terms in 8 bits stops growing; a timestep of 997 is not a number that bf16 has. So **autocast** chooses for each operation: products and convolutions in 16 bits, with sums kept in 32 inside the unit; norms, softmax, exponentials and losses in 32. Weights stay in 32 bits too, because an update of a thousandth of a weight is below what bf16 can add to it (Micikevicius et al., 2018).
+# Neither may be used everywhere. A sum of a thousand terms in 8 bits stops growing; a timestep of 997 is not a number that bf16 has. So **autocast** chooses for each operation: products and convolutions in 16 bits, with sums kept in 32 inside the unit; what is delicate in 32, by lists that differ between devices (on a GPU softmax and exponentials are among them). What is on no list goes on in the type it is given: bf16 times an fp32 weight gives fp32, as at the end of each norm here. Weights stay in 32 bits too, because an update of a thousandth of a weight is below what bf16 can add to it (Micikevicius et al., 2018).
 
 # %% [markdown] id="build-words" section="Build"
 # ## Build
@@ -92,7 +91,7 @@ def spacing(value, mantissa_bits):
 spacing = check.spacing(spacing)
 
 # %% id="spacing-hidden" tags=["hidden-check"] answer="10.spacing"
-print(spacing(999.0, 7), spacing(999.0, 10), spacing(1.0, 7), spacing(0.3, 10))
+print(*(float(spacing(*a)) for a in ((999.0, 7), (999.0, 10), (1.0, 7), (0.3, 10))))
 # expect: 4.0 0.5 0.0078125 0.000244140625
 
 # %% [markdown] id="spacing-hints"
@@ -101,8 +100,16 @@ print(spacing(999.0, 7), spacing(999.0, 10), spacing(1.0, 7), spacing(0.3, 10))
 # <details><summary>Hint 3</summary>Length of the interval, 2 to the exponent, divided by the number of steps, 2 to the mantissa bits.</details>
 
 # %% [markdown] id="spacing-after"
-# Timesteps run to 999, and bf16 has a number only every 4 there. That is what a plain `model.to(torch.bfloat16)` runs into in the time embedding (it fails outright, since the sines come out in fp32).
-#
+# Timesteps run to 999, and bf16 has a number only every 4 there, so a timestep must not be stored in it. A plain `model.to(torch.bfloat16)` does not get that far: the time embedding makes its sines in fp32, and the layer behind them has bf16 weights.
+
+# %% id="plain-cast"
+cast = treat(base, "layout").model.to(torch.bfloat16)  # treat made a copy: base stays as it is
+try:
+    cast(torch.randn(1, 3, 32, 32, device=device).bfloat16(), torch.tensor([997], device=device))
+except RuntimeError as error:
+    print("RuntimeError:", error)
+
+# %% [markdown] id="halved-words"
 # Now the wrapper. Under `torch.autocast(device_type, dtype)` eligible operations run in the short type; leave the block before answering, and answer in fp32, so that samplers and losses notice nothing.
 
 
@@ -142,7 +149,7 @@ print(out.dtype, out.item(), probe.weight.dtype, torch.is_autocast_enabled("cpu"
 # %% [markdown] id="underflow-words"
 # ### Small gradients
 #
-# Autocast covers the way forward; on the way back each gradient has the type its operation had. Are the gradients of a real network within the range of fp16? Here are those of one batch, as each type would hold them.
+# Autocast covers the way forward; on the way back each gradient has the type its operation had. Are the gradients of a real network within the range of fp16? Here are those of the weights for one batch, as each type would hold them, with and without a factor. (Autocast keeps these in fp32. The gradients of activations do pass through fp16, and behave alike.)
 
 # %% id="ranges"
 model = treat(base, "layout").model  # a copy, to collect gradients in
@@ -150,6 +157,11 @@ x_0 = real.images[:images].to(device).float() / 127.5 - 1
 t, eps = torch.linspace(0, 999, images, device=device).long(), torch.randn_like(x_0)
 denoising_loss(model, base.process, x_0, t, eps).mean().backward()
 gradients = {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+for dtype, factor in ((torch.bfloat16, 1), (torch.float16, 1), (torch.float16, 2**16), (torch.float16, 2**30)):
+    total = range_report({name: one * factor for name, one in gradients.items()}, dtype).total
+    print(
+        f"{dtype} x {factor:<13,} to zero {total.flushed:.1%}, fading {total.subnormal:.1%}, overflow {total.overflow:.1%}"
+    )
 range_report(gradients, torch.float16)
 
 # %% [markdown] id="scaled-words"
@@ -185,12 +197,20 @@ print([None if one is None else one[0].item() for one in found])
 # <details><summary>Hint 2</summary>Divide in float32: in fp16 the division would lose what the multiplication saved.</details>
 # <details><summary>Hint 3</summary>Multiply the loss, take gradients, convert and divide each, and answer None unless all values of all of them are finite.</details>
 
+# %% [markdown] id="scaled-after"
+# Which factor? `torch.amp.GradScaler`, in the kit `loss_scaler(device)`, starts at 65,536, halves it at each overflow and skips that step, and doubles it after 2,000 steps without one. On a GPU, training in fp16 reads
+#
+# `train(treat(patient, "half_precision(dtype=float16)"), batches, num_steps=1000, scaler=loss_scaler(device))`
+#
+# bf16 has the range of fp32 and needs no scaler.
+
 # %% [markdown] id="again-words" section="Measure again"
 # ## Measure again
 #
-# The kit's `half_precision(model)` is your wrapper. In turns: fp32, bf16, and bf16 in the layout that its kernels prefer (notebook 14).
+# The kit's `half_precision(model)` is your wrapper. In turns: fp32 and bf16, each also in the layout that convolutions prefer (notebook 14).
 
 # %% id="again"
+steps["fp32, channels_last"] = training_step(treat(patient, "layout"), images)
 steps["bf16"] = training_step(treat(patient, "half_precision"), images)
 steps["bf16, channels_last"] = training_step(treat(patient, "layout", "half_precision"), images)
 race = compare(steps, images_per_call=images, rounds=5 if smoke else 15, warmup=1, max_time_s=4 if smoke else 60)
@@ -201,22 +221,26 @@ x_t, t = torch.randn(images, 3, 32, 32, device=device), torch.full((images,), 50
 with torch.no_grad():
     for name, model in {"fp32": patient.model, "bf16": half_precision(patient.model)}.items():
         work = count(model, x_t, t, per_module=False)
-        print(f"{name}: {work.kernels} kernels, {work.bytes_moved / 1e9:.2f} GB, {work.intensity:.1f} FLOP/byte")
+        ridge = f"{roofs.ridge(name):.0f}" if name in roofs.flop_per_s else "not measured"
+        print(f"{name}: {work.kernels} kernels, {work.bytes_moved / 1e9:.2f} GB")
+        print(f"      {work.intensity:.1f} FLOP/byte, ridge of {name}: {ridge}")
 
 # %% [markdown] id="draw-words" section="Does it still draw?"
 # ## Does it still draw?
 #
-# Not the same function: 8 bits are not 24. The same *denoiser*? The shipped base, with the weights it has, under autocast: the same noisy test pictures, loss by loss. Then pictures from the same noise.
+# Not the same function: 8 bits are not 24. The same *denoiser*? The shipped base, with the weights it has, under autocast: the same noisy test pictures, loss by loss. Then pictures from the same noise. (The layout is exact, so the gate of bf16 speaks for both rows.)
 
 # %% id="gate"
 halved = base.with_model(Halved(base.model))
-losses = [heldout_loss(one, real.images, n=120 if smoke else 1000).per_image for one in (base, halved)]
+slow = race.speedup("bf16").value < 0.5  # emulated: ask fewer pictures
+n = 120 if smoke else 200 if slow else 1000
+losses = [heldout_loss(one, real.images, n=n).per_image for one in (base, halved)]
 gate = same_denoiser(*losses)
 decided = verdict(race.speedup("bf16, channels_last"), gate, exactness="approximate")
 decided
 
 # %% id="pictures"
-n, num_steps = (2, 2) if smoke else (12, 20)
+n, num_steps = (2, 2) if smoke else (4, 10) if slow else (12, 20)
 pair = [sample(one, n, num_steps=num_steps, seed=2) for one in (base, halved)]
 show_images(torch.cat(pair), "Above, fp32; below, bf16, from the same noise", columns=n)
 
@@ -227,9 +251,9 @@ show_images(torch.cat(pair), "Above, fp32; below, bf16, from the same noise", co
 guess.reveal(race.speedup("bf16"))
 
 # %% [markdown] id="why"
-# Compare three factors: the roofs (what the units could give), the single convolution (what the library gets out of them), and the step. The step gains least, because autocast leaves norms, softmax and the optimizer in 32 bits, and pays with conversions: the second table counts more kernels than before. Bytes do not halve either.
+# Compare three factors: the roofs (what the units could give), the single convolution (what the library gets out of them), and the step. Usually the step gains least, because autocast leaves much of the elementwise work and the optimizer in 32 bits, and pays with conversions: the counters show more kernels than before. Bytes do not halve either. On the roofline the point moves to the right as bytes fall, while the compute roof rises and the ridge moves to the right with it.
 #
-# Channels last helps bf16 more than it helps fp32. The bf16 kernels are fast enough for the reordering of operands to show, and the layout saves it.
+# Compare what channels last does for either type. Where the rows say that it helps bf16 more than fp32, the bf16 kernels are fast enough for the reordering of operands to show, and the layout saves it. Where their intervals overlap, this machine has not told.
 #
 # If your processor has no bf16 units, the factor is below 1, perhaps far below: each value is converted, computed in fp32 and converted back. Then the verdict is *not faster*, and that is the honest result for this machine. fp16 on a CPU is nearly always of that kind.
 #
@@ -244,6 +268,6 @@ plot_staircase()
 # %% [markdown] id="take-away" section="Take away"
 # ## Take away
 #
-# bf16 has the range and lacks digits, fp16 has digits and lacks range, which loss scaling lends it. Autocast keeps in 32 bits what sums, and halves what multiplies. The gain is bounded by the units you have and by everything that stays behind.
+# bf16 has the range and lacks digits, fp16 has digits and lacks range, which loss scaling lends it. Autocast halves products and convolutions; most of what is delicate stays in 32 bits, and so do the weights. The gain is bounded by the units you have and by everything that stays behind.
 #
 # *Go further.* `half_precision(model, mode="pure")` stores the weights in 16 bits too. Train it for 200 steps beside fp32 and watch the loss: where does it stop? On a GPU, compare TF32 with fp32 by `torch.backends.fp32_precision`.

@@ -15,6 +15,8 @@
 # The baseline at this machine's scale, to be timed, and trained networks that come with the kit, to be judged.
 
 # %% id="setup"
+import math
+
 import torch
 from torch import nn
 
@@ -38,9 +40,9 @@ kind = "tf32" if "tf32" in roofs.flop_per_s else "fp32"  # in which convolutions
 # %% [markdown] id="predict-words" section="Predict"
 # ## Predict
 #
-# A convolution with a $k \times k$ kernel takes $k^2\, C_\text{in}\, C_\text{out}$ multiply-adds for each pixel. Take a 3×3 from 64 to 64 channels. In its place put three: a 1×1 from 64 to 32, a 3×3 from 32 to 32, a 1×1 from 32 to 64. How many multiply-adds before, how many after?
+# A convolution with a $k \times k$ kernel takes $k^2\, C_\text{in}\, C_\text{out}$ multiply-adds for each pixel. Take a 3×3 from 64 to 64 channels. In its place put three: a 1×1 from 64 to 32, a 3×3 from 32 to 32, a 1×1 from 32 to 64. How many multiply-adds before, how many after? (Where channels fall, as on the way up, more is saved: over all 3×3 here 3.4 times.)
 #
-# In the baseline 3×3 convolutions do three quarters of the FLOP (at laptop scale), and a step also normalises, adds, attends and updates weights. **How many times faster is a whole training step when every 3×3 has become such a bottleneck?**
+# In the baseline 3×3 convolutions do three quarters of the FLOP (at laptop scale). What would the FLOP alone promise? But a step also normalises, adds, attends and updates weights. **How many times faster is a whole training step when every 3×3 has become such a bottleneck?**
 
 # %% id="guess" tags=["answer"] answer="11.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: factor = ...
@@ -96,7 +98,7 @@ def bottleneck_flop(c_in, c_out, m, pixels, where):
 bottleneck_flop = check.bottleneck_flop(bottleneck_flop)
 
 # %% id="bottleneck-flop-hidden" tags=["hidden-check"] answer="11.bottleneck_flop"
-print(bottleneck_flop(6, 5, 2, 7, "between"), bottleneck_flop(6, 5, 2, 7, "inside"))
+print(*(int(bottleneck_flop(6, 5, 2, 7, where)) for where in ("between", "inside")))
 # expect: 1428 812
 
 # %% [markdown] id="bottleneck-flop-hints"
@@ -285,13 +287,22 @@ for text, form, variant, against in judged:
     print(f"{variant} against {against}", decided[text], "", sep="\n")
 
 # %% [markdown] id="seeds-words"
-# These bounds are over pictures, for certain sets of weights. Would another seed say the same? The base was trained to its end with two seeds. Take what these differ by for what seeds differ by, and give it to the gate.
+# These bounds are over pictures, for certain sets of weights. Would another seed say the same? The base was trained to its end with two seeds. Take what these differ by for what seeds differ by, and give it to the gate. Those two were trained four times as long as the networks judged here, and after a quarter of the training seeds may differ by more. So take the new bounds as too narrow rather than too wide.
 
 # %% id="seeds"
 seeds = [judge(load_base(seed=seed, device=device)) for seed in (0, 1)]
 twice = judge(trained["base-25"]) / judge(load_base(50, device=device))
 print(f"loss of seed 1 / seed 0: {seeds[1] / seeds[0]:.3f}; of base-25 / base-50: {twice:.3f}")
 same_denoiser(losses["base-25"], losses["bottleneck-inside-25"], seed_spread=seeds)
+
+# %% [markdown] id="equal-time-words"
+# So far both had equal steps. In equal *time* the faster one sees more pictures. Say that each doubling of the pictures divides a loss by as much as it did from base-25 to base-50: what are the additional pictures worth?
+
+# %% id="equal-time"
+fast, lost = race.speedup("inside").value, losses["bottleneck-inside-25"].mean() / losses["base-25"].mean()
+worth = twice ** -math.log2(fast)
+print(f"inside, at equal steps: {lost:.3f} times the loss of base-25")
+print(f"{fast:.2f}x the pictures: {worth:.3f} times the loss; both: {lost * worth:.3f} times")
 
 # %% id="pictures"
 n, num_steps = (4, 1) if smoke else (12, 20)
@@ -313,7 +324,7 @@ guess.reveal(race.speedup("inside"))
 #
 # From scratch there is that luck. How far are the two seeds of *one* network apart, beside the 2 % that the gate allows? A difference between base and variant below that spread cannot be settled by one seed each. A spread known from two seeds alone makes the bounds so wide that the honest word is often *inconclusive*. That is a result, and it says what is missing: more seeds, not more pictures.
 #
-# Which budget is fair? At equal steps the variant had less time. Your speed-up says how many times more pictures it could have seen in the time of the base, and base-25 against base-50 what twice the pictures are worth to the base. If a bottleneck loses less than its spare time is worth, it wins at equal time although it loses at equal steps.
+# Which budget is fair? At equal steps the variant had less time. Your speed-up says how many times more pictures it could have seen in the time of the base, and base-25 against base-50 what twice the pictures are worth to the base. Multiply the two: below 1, *inside* wins at equal time, as far as one seed can tell, although it may lose at equal steps.
 
 # %% id="step"
 for text, form, *_ in judged:

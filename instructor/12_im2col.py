@@ -27,6 +27,8 @@ size, smoke = scale(), scale().name == "smoke"
 device = "cuda" if torch.cuda.is_available() else "cpu"
 channels, batch = (16, 2) if smoke else (64, 8)
 base = load_base(device=device)
+if device == "cuda":  # products compute in true fp32 here; convolutions would take TF32: let both do the same
+    torch.backends.cudnn.conv.fp32_precision = "ieee"
 
 
 # %% id="layer"
@@ -44,7 +46,9 @@ def layer(side, k=3):
 #
 # PyTorch's own convolution is given to a library: oneDNN on a CPU, cuDNN on an NVIDIA GPU. Yours will copy every 3×3 patch of the input into a column of a matrix (im2col, *image to columns*), and multiply. The arithmetic is the same to the last multiply-add.
 #
-# The copy is written to memory, and read again. **What is the speed of im2col, as a factor of the library's, on 64 channels at 32×32?** 2 means twice as fast, 0.5 half as fast.
+# Count in piles as large as the input. The library reads one and writes one. How many does im2col move: the input read, the matrix written, the matrix read, the output written? That would be the factor if only memory counted.
+#
+# **What is the speed of im2col, as a factor of the library's, on 64 channels at 32×32?** 2 means twice as fast, 0.5 half as fast.
 
 # %% id="guess" tags=["answer"] answer="12.guess" points=0
 ### BEGIN SOLUTION about 1 line, stub: factor = ...
@@ -236,9 +240,9 @@ show_images(torch.cat(pair), "Above, the library's convolution; below, im2col", 
 guess.reveal(races[sides[-1]].speedup("im2col"))
 
 # %% [markdown] id="why"
-# The matrix is nine times the input, and it is written once and read once: about eighteen times the input's traffic that the direct convolution does not have. Arithmetic intensity falls from well right of the ridge to its left, where memory decides. At 1×1 nothing is copied twice, and what is left of the gap is `unfold` copying what was a matrix already.
+# The matrix is nine times the input, and it is written once and read once: about eighteen times the input's traffic that the direct convolution does not have. Arithmetic intensity falls about tenfold. Where that crosses your ridge, memory decides; where it does not, `unfold` is still a pure copy that takes time of its own before the product starts. At 1×1 nothing is copied twice, and what is left of the gap is `unfold` copying what was a matrix already.
 #
-# On the smallest pictures the gap closes: there the columns fit into the cache, and what a call costs weighs more than what it moves. The loops lose for another reason. Each turn is a handful of launches for very little arithmetic, so their time grows with the number of positions, whatever the machine could do.
+# On the smallest pictures the gap may close, or turn around: there the columns fit into the cache, and what a call costs weighs more than what it moves. The loops lose for another reason. Each turn is a handful of launches for very little arithmetic, so their time grows with the number of positions, whatever the machine could do.
 #
 # The library does the *same* product. It wins because it never builds the matrix: it gathers patches into a block that stays in the cache, in a layout of its choosing (channels side by side, see notebook 14), with an inner loop written for this very processor.
 #

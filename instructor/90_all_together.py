@@ -73,7 +73,7 @@ for name, call in calls.items():
 # %% [markdown] id="idea" section="Idea"
 # ## Idea
 #
-# A treatment that makes a part of the time $p_i$ times as fast by $g_i$ leaves the rest as it was. With shares $s_i$ of the time that add up to 1, the whole gains (Amdahl, 1967)
+# A treatment makes some parts of a step faster and leaves the rest as they were. If part $i$ takes the share $s_i$ of the time and becomes $g_i$ times as fast, and the shares add up to 1, the whole gains (Amdahl, 1967)
 #
 # $$G = \frac{1}{\sum_i s_i / g_i}$$
 #
@@ -101,8 +101,8 @@ def whole_gain(shares, gains):
 whole_gain = check.whole_gain(whole_gain)
 
 # %% id="whole-gain-hidden" tags=["hidden-check"] answer="90.whole_gain"
-print(whole_gain([0.5, 0.5], [2.0, 1.0]), whole_gain([0.25, 0.5, 0.25], [1.0, 4.0, 0.5]))
-# expect: 1.3333333333333333 1.1428571428571428
+print(*(round(float(whole_gain(*a)), 4) for a in (([0.5, 0.5], [2.0, 1.0]), ([0.25, 0.5, 0.25], [1.0, 4.0, 0.5]))))
+# expect: 1.3333 1.1429
 
 # %% [markdown] id="whole-gain-hints"
 # <details><summary>Hint 1</summary>How long does a part take afterwards, if it took a share s before and got g times as fast?</details>
@@ -161,42 +161,43 @@ mine_race
 # %% [markdown] id="equal-words"
 # ### Equal steps
 #
-# The strongest proof for a way to *train*: from the same weights, with the same images, timesteps and noise, for equally many steps. At the end both are asked the same noisy test pictures. Here `both`, whose weights have the same shapes, so that the two start equal.
+# The strongest proof for a way to *train*: from the same weights, with the same images, timesteps and noise, for equally many steps. At the end both are asked the same noisy test pictures. Here `bf16` and `both`, whose weights have the baseline's shapes, so that all three start equal. Each gets a gate of its own.
 
 # %% id="equal"
-num_steps = 3 if smoke else 100
+num_steps = 3 if smoke else 20 if race.speedup("both").value < 0.5 else 100  # fewer where bf16 is emulated
 trained = {}
-for name in ("fp32", "both"):
+for name in ("fp32", "bf16", "both"):
     start = treat(baseline(seed=0).to(device), *ways[name])
     batches = Batches(real, images, seed=0, device=device)
     trained[name] = train(start, batches, num_steps=num_steps, optimizer=adam(5e-4), ema_decay=0.98, seed=0).averaged()
 losses = {name: heldout_loss(one, real.images, n=120 if smoke else 500).per_image for name, one in trained.items()}
-gate = same_denoiser(losses["fp32"], losses["both"])
-gate
+gates = {name: same_denoiser(losses["fp32"], losses[name]) for name in ("bf16", "both")}
+gates["both"]
 
 # %% [markdown] id="equal-note"
-# (A hundred steps on a thousand pictures teach a network little, and held-out here means only *the same question to both*. The recorded run on the whole data set, for more steps, stands in `results/reference/`: `python -m course_utils.experiments.equal_steps`.)
+# (So few steps on a thousand pictures teach a network little, and held-out here means only *the same question to both*. The recorded run on the whole data set, for more steps, stands in `results/reference/`: `python -m course_utils.experiments.equal_steps`.)
 
 # %% id="pictures"
 n, calls_each = (2, 2) if smoke else (8, 10)
 pair = [sample(one, n, num_steps=calls_each, seed=3) for one in trained.values()]
-show_images(torch.cat(pair), f"After {num_steps} steps: above fp32, below both", columns=n)
+show_images(torch.cat(pair), f"After {num_steps} steps: from above fp32, bf16, both", columns=n)
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal
 
 # %% id="reveal"
 gains = {name: race.speedup(name).value for name in ("channels_last", "bf16", "both")}
-guess.reveal(gains["both"] / (gains["channels_last"] * gains["bf16"]))
+multiple = gains["both"] / (gains["channels_last"] * gains["bf16"])  # not a number where the machine was too noisy
+guess.reveal(multiple) if multiple > 0 else print("Too noisy for a speed-up: the prediction stays open.")
 
 # %% id="verdicts"
-verdicts = {name: verdict(race.speedup(name), gate, exactness="approximate") for name in ("bf16", "both")}
+verdicts = {name: verdict(race.speedup(name), gates[name], exactness="approximate") for name in gates}
 for name, decided in verdicts.items():
     print(f"{name}: {decided.outcome}, {decided.speed}")
 print("kept:", *best(verdicts))
 
 # %% [markdown] id="why"
-# On a CPU with bf16 units the two help each other: above 1. Alone, the layout gains a few per cent; under bf16 it saves reorderings that weigh more, since everything around them has become faster. Where bf16 is emulated, neither helps, and nothing is there to multiply. On a GPU the same holds for tensor cores, more sharply.
+# Above 1, the two help each other: under bf16 the layout saves reorderings that weigh more, since everything around them has become faster. That is to be expected on a CPU with bf16 units, and on tensor cores, whose kernels want channels last. Near 1, they do not know of each other. Below 1, they saved the same time twice. Where bf16 is emulated, it loses time, and there is little to multiply. Which of these is yours?
 #
 # Structural treatments usually come out *below* the product with execution ones: they remove the very convolutions that half precision makes cheap, and leave the norms, the launches and the attention that it does not touch. Put your own numbers into `whole_gain` and see whether the shares explain it.
 #

@@ -111,6 +111,22 @@ def test_scaled_gradients(capsys):
     assert_wrong(capsys, "scaled_gradients", wrong(after=False), "multiply the loss, divide its gradients")
     assert_wrong(capsys, "scaled_gradients", wrong(skip=False), "after an overflow the answer must be None")
 
+    def looks_at_one(i):
+        def answer(loss, parameters, factor):
+            found = [one / factor for one in torch.autograd.grad(loss * factor, parameters)]
+            return found if found[i].isfinite().all() else None
+
+        return answer
+
+    assert_wrong(capsys, "scaled_gradients", looks_at_one(0), "only the second of two gradients overflows")
+    assert_wrong(capsys, "scaled_gradients", looks_at_one(-1), "only the first of two gradients overflows")
+
+    def stumbles(loss, parameters, factor):
+        (gradient,) = torch.autograd.grad(loss * factor, parameters)
+        return [gradient / factor]
+
+    assert_wrong(capsys, "scaled_gradients", stumbles, "it raised ValueError: too many values to unpack")
+
 
 def test_the_two_convolutions(capsys):
     assert_right(capsys, "conv_loops", F.conv2d)
@@ -155,7 +171,15 @@ def test_run_quietly(capsys):
                 unread.clear()
         return losses
 
+    def fetched(step, n, every):
+        starts = range(0, n, every)
+        fetched = (torch.stack([step() for _ in range(min(every, n - i))]).cpu() for i in starts)
+        return [float(one) for part in fetched for one in part]
+
     assert_right(capsys, "run_quietly", quietly)
+    assert_right(capsys, "run_quietly", fetched)
+    one_by_one = lambda step, n, every: torch.stack([step().cpu() for _ in range(n)]).tolist()  # noqa: E731
+    assert_wrong(capsys, "run_quietly", one_by_one, "the device was asked 6 times")
     assert_wrong(
         capsys, "run_quietly", lambda step, n, every: [step().item() for _ in range(n)], "the device was asked 6 times"
     )

@@ -67,6 +67,11 @@ def Halved(answer: Callable[..., Any], report: Report) -> None:
         if not report.expect(kept, f"{name}: the weights stay float32", cast):
             return
         report.close(f"{name}: close to float32", got, probe.conv(x_t), rtol=0.05, atol=0.02)
+    if torch.cuda.is_available():  # pragma: no cover - CUDA
+        probe = Probe().cuda()
+        report.call(report.call(answer, probe, torch.bfloat16), x_t.cuda(), t.cuda())
+        bad = f"on the GPU the convolution ran in {probe.seen}: take the kind of device from the input"
+        report.expect(probe.seen == torch.bfloat16, "on the GPU: convolutions compute in bfloat16", bad)
     after = torch.is_autocast_enabled("cpu")
     report.expect(not after, "autocast ends with the call", "autocast is still on after the call: use a with block")
 
@@ -99,5 +104,10 @@ def scaled_gradients(answer: Callable[..., Any], report: Report) -> None:
             return
         if not report.expect(got[0].dtype == torch.float32, f"{what}: float32", f"{what}: it is {got[0].dtype}"):
             return
-    overflow = answer(in_half(weight, 4.0, 4.0), [weight], 2.0**20)
-    report.expect(overflow is None, "an overflow answers None", "after an overflow the answer must be None")
+    other = torch.tensor([1.0, 2.0], requires_grad=True)
+    for order, where in (([weight, other], "the second"), ([other, weight], "the first")):
+        loss = in_half(weight, 0.5, 0.25) + in_half(other, 4.0, 256.0)  # only the gradient of `other` overflows
+        (got,) = report.call(lambda *args: (answer(*args),), loss, order, 2.0**10)
+        bad = f"after an overflow the answer must be None, also where only {where} of two gradients overflows"
+        if not report.expect(got is None, f"an overflow of {where} of two gradients answers None", bad):
+            return
