@@ -22,6 +22,7 @@ from course_utils.diffusion.data import data_folders
 from course_utils.experiments.shipped_cards import page
 from course_utils.measure.quality.cifar_cnn import CifarCNN
 from course_utils.shipped import SHIPPED, card, shipped, shipped_names
+from course_utils.speedups import STRUCTURAL
 
 NAMES = shipped_names()
 MODELS = [name for name in SHIPPED_MODELS if f"{name}.safetensors" in NAMES]
@@ -75,7 +76,7 @@ def test_the_page_agrees_with_the_list_and_the_cards():
 @pytest.mark.skipif(not MODELS, reason="data/SHA256SUMS lists no trained model")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_shipped_model_draws(name):
-    diffusion = load_shipped(name)
+    diffusion = load_shipped(name, treatments=STRUCTURAL)
     assert shipped(f"{name}.safetensors").stat().st_size <= 6_000_000
     assert card(name)["parameters"] == diffusion.num_parameters
     images = sample(diffusion, 2, num_steps=2)
