@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device(chosen_device(options.device))
     if device.index is not None and device.type == "cuda":  # pragma: no cover - CUDA
         torch.cuda.set_device(device)  # where the library's Trainer then works too
-    images = load_images("train", folder=options.data, n=size.num_images if size.name == "smoke" else 10_000)
+    images = load_images("train", folder=options.data, n=max(size.num_images, 128) if size.name == "smoke" else 10_000)
     with tempfile.TemporaryDirectory(prefix="course-bench-") as scratch:
         setting = Setting(size, images, device, Path(scratch))
         rows = [row for row in all_rows(setting) if re.search(options.only or "", row.name)]
