@@ -4,33 +4,11 @@ import time
 
 import torch
 import torch.nn.functional as F
+from asked_checks import assert_right, assert_wrong, run
 
-from course_utils.classroom import check
 from course_utils.diffusion import alphas_cumprod, sigmoid_betas
 
 SCHEDULE = alphas_cumprod(sigmoid_betas(1000))
-
-
-def run(capsys, name, answer):
-    """What a check hands back and what it printed."""
-    returned = getattr(check, name)(answer)
-    return returned, capsys.readouterr().out
-
-
-def assert_right(capsys, name, answer):
-    returned, said = run(capsys, name, answer)
-    assert returned is answer, said
-    assert ": right" in said
-    assert "not yet" not in said
-
-
-def assert_wrong(capsys, name, answer, words):
-    returned, said = run(capsys, name, answer)
-    assert returned is not answer
-    assert "not right yet" in said
-    assert words in said, said
-    assert "Traceback" not in said
-    return returned
 
 
 STUBS = (

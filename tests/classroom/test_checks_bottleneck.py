@@ -2,32 +2,10 @@
 
 import pytest
 import torch
+from asked_checks import assert_right, assert_wrong, run
 from torch import nn
 
-from course_utils.classroom import check
-
 NAMES = ("bottleneck_flop", "inside", "low_rank")
-
-
-def run(capsys, name, answer):
-    """What a check hands back and what it printed."""
-    returned = getattr(check, name)(answer)
-    return returned, capsys.readouterr().out
-
-
-def assert_right(capsys, name, answer):
-    returned, said = run(capsys, name, answer)
-    assert returned is answer, said
-    assert ": right" in said
-    assert "not yet" not in said
-
-
-def assert_wrong(capsys, name, answer, words):
-    returned, said = run(capsys, name, answer)
-    assert returned is not answer
-    assert "not right yet" in said
-    assert words in said, said
-    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,33 +5,13 @@ import math
 
 import pytest
 import torch
+from asked_checks import assert_right, assert_wrong, run
 from torch import nn
 
 from course_utils.classroom import check
 from course_utils.classroom.treatment_plots import plot_cadence, plot_stages
 
 NAMES = ("stage_share", "one_block", "evaluation_share", "cadence")
-
-
-def run(capsys, name, answer):
-    """What a check hands back and what it printed."""
-    returned = getattr(check, name)(answer)
-    return returned, capsys.readouterr().out
-
-
-def assert_right(capsys, name, answer):
-    returned, said = run(capsys, name, answer)
-    assert returned is answer, said
-    assert ": right" in said
-    assert "not yet" not in said
-
-
-def assert_wrong(capsys, name, answer, words):
-    returned, said = run(capsys, name, answer)
-    assert returned is not answer
-    assert "not right yet" in said
-    assert words in said, said
-    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from asked_checks import assert_right, assert_wrong, run
 from torch import nn
 
-from course_utils.classroom import check
 from course_utils.classroom.treatment_plots import plot_break_even, plot_by_size
 from course_utils.measure import Comparison, Timing
 
@@ -26,27 +26,6 @@ NAMES = (
     "whole_gain",
     "best",
 )
-
-
-def run(capsys, name, answer):
-    """What a check hands back and what it printed."""
-    returned = getattr(check, name)(answer)
-    return returned, capsys.readouterr().out
-
-
-def assert_right(capsys, name, answer):
-    returned, said = run(capsys, name, answer)
-    assert returned is answer, said
-    assert ": right" in said
-    assert "not yet" not in said
-
-
-def assert_wrong(capsys, name, answer, words):
-    returned, said = run(capsys, name, answer)
-    assert returned is not answer
-    assert "not right yet" in said
-    assert words in said, said
-    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("name", NAMES)
