@@ -107,7 +107,7 @@ class Autocast(nn.Module):
     What it lacks itself it takes from the model within, such as `config` or a method.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype = torch.bfloat16) -> None:
         super().__init__()
         self.module = module
         self.dtype = dtype

@@ -31,7 +31,7 @@ def layout(model: nn.Module) -> nn.Module:
     treated = copy.deepcopy(model)
     for tensor in (*treated.parameters(), *treated.buffers()):
         if tensor.ndim == 4:  # one by one: `model.to` refuses a model that has 3-D convolutions too
-            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return treated
 
 
