@@ -47,7 +47,7 @@ guess
 # %% [markdown] id="measure-words" section="Measure"
 # ## Measure
 #
-# The baseline's training step in fp32, and one convolution of it in all three types. (A type without its own units is emulated, and that can be slow indeed.) On a GPU, convolutions in fp32 read TF32 already, so the first row is not true fp32: put the call under `with tf32(False):`, from `course_utils.speedups`, to see that one.
+# The baseline's training step in fp32, and one convolution of it in all three types. (A type without its own units is emulated, and that can be slow indeed.) On a GPU, convolutions in fp32 read TF32 already, so the first row is not true fp32: put the call under `with float32_arithmetic():`, from `course_utils.measure`, to see that one.
 
 # %% id="measure"
 images = size.batch_size

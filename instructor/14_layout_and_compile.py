@@ -20,8 +20,8 @@ import torch
 from course_utils.classroom import check, keep_step, plot_break_even, plot_staircase, predict
 from course_utils.diffusion import baseline, load_base, load_heldout, scale
 from course_utils.experiments.one_step import training_step
-from course_utils.measure import compare, count, same_function, verdict
-from course_utils.speedups import compiled, compiler, layout, tf32, treat
+from course_utils.measure import compare, count, float32_arithmetic, same_function, verdict
+from course_utils.speedups import compiled, compiler, layout, treat
 
 size, smoke = scale(), scale().name == "smoke"
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -220,14 +220,14 @@ compare(updates, baseline="loop", max_time_s=2 if smoke else 8, memory=False)
 # %% [markdown] id="draw-words" section="Does it still draw?"
 # ## Does it still draw?
 #
-# Exact treatments need the strongest evidence: the same function, on trained weights. Sums are taken in another order, so the last digits may differ. (`tf32(False)` keeps a GPU from cutting digits in either.)
+# Exact treatments need the strongest evidence: the same function, on trained weights. Sums are taken in another order, so the last digits may differ. (`float32_arithmetic()` keeps a GPU from cutting digits in either.)
 
 # %% id="gate"
 x_t, t = load_heldout().images[:4].to(device).float() / 127.5 - 1, torch.arange(4, device=device) * 250
 gates = {}
 for name in list(ways)[1:]:
     treated = treat(base, *ways[name]).model.eval()
-    with tf32(False):
+    with float32_arithmetic():
         gates[name] = same_function(base.model, treated, x_t, t, rtol=1e-3, atol=1e-4)
 decided = verdict(race.speedup(best), gates[best], exactness="exact")
 decided

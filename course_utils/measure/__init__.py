@@ -12,6 +12,7 @@ from course_utils.measure.cores import cores_granted
 from course_utils.measure.hardware import DATASHEETS, Datasheet, Device, detect
 from course_utils.measure.manifests import manifest
 from course_utils.measure.memory import Memory, peak_memory
+from course_utils.measure.precision import float32_arithmetic
 from course_utils.measure.profilers import LineProfile, ProfilerOverhead, line_profile, profiler_overhead
 from course_utils.measure.profiling import Profile, profile
 from course_utils.measure.quality import (
@@ -66,6 +67,7 @@ __all__ = [
     "count",
     "detect",
     "extract",
+    "float32_arithmetic",
     "frechet_distance",
     "inception",
     "incompatible",

@@ -14,6 +14,7 @@ def float32_arithmetic(*, tf32: bool = False) -> Iterator[None]:
     """Matrix products and convolutions in true float32, or in TF32, whatever was set before; put back afterwards.
 
     torch's default is TF32 for the convolutions of GPUs that have it, which no number that is kept should hang on.
+    Within it torch refuses questions in its older words (`allow_tf32`), which torch.compile asks in mode max-autotune.
     """
     mkldnn: Any = torch.backends.mkldnn  # its attributes are unknown to type checkers
     cudnn: Any = torch.backends.cudnn

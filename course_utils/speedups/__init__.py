@@ -6,7 +6,7 @@ cheaper = layout(half_precision(model))
 
 from course_utils.speedups.bottleneck import bottleneck, bottleneck_flop
 from course_utils.speedups.fewer_blocks import evaluation_share, fewer_blocks
-from course_utils.speedups.half_precision import half_precision, loss_scaler, needs_loss_scaling, tf32
+from course_utils.speedups.half_precision import half_precision, loss_scaler, needs_loss_scaling
 from course_utils.speedups.im2col import conv2d_loops, conv2d_unfold, im2col, im2col_bytes
 from course_utils.speedups.layout import compiled, compiler, layout
 from course_utils.speedups.ranges import range_report
@@ -32,6 +32,5 @@ __all__ = [
     "loss_scaler",
     "needs_loss_scaling",
     "range_report",
-    "tf32",
     "treat",
 ]

@@ -12,8 +12,7 @@ Precision Training (2018); PyTorch's notes on automatic mixed precision and on n
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from course_utils.speedups.layout import refuse_compiled
 
-__all__ = ["Autocast", "as_half", "half_precision", "loss_scaler", "needs_loss_scaling", "tf32"]
+__all__ = ["Autocast", "as_half", "half_precision", "loss_scaler", "needs_loss_scaling"]
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 MODES = ("autocast", "pure")
@@ -79,26 +78,6 @@ def loss_scaler(device: torch.device | str) -> torch.amp.GradScaler:
     After 2,000 steps without one it doubles. Source: `torch.amp.GradScaler`.
     """
     return torch.amp.GradScaler(torch.device(device).type)
-
-
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Within it, NVIDIA GPUs multiply float32 in TF32 (`allowed`) or in true float32; afterwards as before.
-
-    PyTorch's default is mixed: convolutions in TF32, matrix products in float32, so that what is called float32 on a
-    GPU often is not. It changes nothing on other devices. Within it PyTorch refuses questions in its older words
-    (`allow_tf32`), which torch.compile asks in mode max-autotune.
-    """
-    cudnn: Any = torch.backends.cudnn  # its attributes are unknown to type checkers
-    backends = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "tf32" if allowed else "ieee"
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 class Autocast(nn.Module):

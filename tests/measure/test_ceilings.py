@@ -128,13 +128,6 @@ def test_refresh_other_threads_and_broken_files_measure_again(smoke, monkeypatch
     assert len(list(smoke.iterdir())) == 2
 
 
-def test_float32_precision_is_put_back():
-    before = torch.backends.cuda.matmul.fp32_precision
-    with module.float32_arithmetic(tf32=True):
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    assert torch.backends.cuda.matmul.fp32_precision == before
-
-
 def test_the_fp32_roof_is_not_that_of_tf32_convolutions():
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"  # torch's default, on every GPU that has it
     with module.float32_arithmetic(tf32=False):
