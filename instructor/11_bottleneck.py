@@ -302,7 +302,8 @@ same_denoiser(losses["base-25"], losses["bottleneck-inside-25"], seed_spread=see
 fast, lost = race.speedup("inside").value, losses["bottleneck-inside-25"].mean() / losses["base-25"].mean()
 worth = twice ** -math.log2(fast)
 print(f"inside, at equal steps: {lost:.3f} times the loss of base-25")
-print(f"{fast:.2f}x the pictures: {worth:.3f} times the loss; both: {lost * worth:.3f} times")
+told = f"{fast:.2f}x the pictures: {worth:.3f} times the loss; both: {lost * worth:.3f} times"
+print(told if fast > 0 else "The race was too noisy for a speed-up: run it again.")
 
 # %% id="pictures"
 n, num_steps = (4, 1) if smoke else (12, 20)

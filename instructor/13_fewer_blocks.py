@@ -315,7 +315,8 @@ longer = heldout_loss(load_shipped("base-50", device=device), real.images, n=len
 fast, lost, twice = race.speedup("blocks=1").value, means[1] / means[0], means[0] / longer
 worth = twice ** -math.log2(fast)  # if each doubling of the pictures divides the loss as from base-25 to base-50
 print(f"one block, at equal steps: {lost:.3f} times the loss of base-25")
-print(f"equal time, {fast:.2f}x the pictures: {worth:.3f} times the loss; product: {lost * worth:.3f}")
+told = f"equal time, {fast:.2f}x the pictures: {worth:.3f} times the loss; product: {lost * worth:.3f}"
+print(told if fast > 0 else "The race was too noisy for a speed-up: run it again.")
 
 # %% id="pictures"
 n, num_steps = (4, 1) if smoke else (12, 20)

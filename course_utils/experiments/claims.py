@@ -49,16 +49,19 @@ def treated(size: Scale, device: torch.device, *treatments: str) -> Claim:
 
 
 def trained_alike(size: Scale, device: torch.device, *treatments: str) -> Claim:
-    """The claim of a way to train: exact ones by the function, others by the recorded runs of `equal_steps`."""
+    """The claim of a way to train: exact ones by the function, others by the recorded runs of `equal_steps`.
+
+    A run with the same treatments that are not exact speaks for these too: exact ones change the order of sums alone.
+    """
     exactness = exactness_of(treatments)
     if exactness == "exact":
         return treated(size, device, *treatments)
 
     def recorded() -> list[Evidence]:
-        wanted = {"treatments": list(treatments), "scale": size.name}
-        told = load(EQUAL_STEPS) if EQUAL_STEPS.exists() else []
-        found = [one for one in told if wanted.items() <= one.config.items()]
-        return [evidence_of(found[-1])] if found else []
+        told = [one for one in load(EQUAL_STEPS) if one.config["scale"] == size.name] if EQUAL_STEPS.exists() else []
+        same = [one for one in told if one.config["treatments"] == list(treatments)]
+        near = [one for one in told if _inexact(one.config["treatments"]) == _inexact(treatments)]
+        return [evidence_of(one) for one in (same or near)[-1:]]
 
     return Claim(exactness, recorded)
 
@@ -71,6 +74,10 @@ def retrained(name: str, against: str = "base-25") -> Claim:
 def same_images(reference: Callable[[], Tensor], variant: Callable[[], Tensor]) -> Claim:
     """The claim of another way to draw the same images."""
     return Claim("exact", lambda: [same_function(reference, variant, **CLOSE)])
+
+
+def _inexact(treatments: Sequence[str]) -> list[str]:
+    return [text for text in treatments if exactness_of([text]) != "exact"]
 
 
 def _same_network(size: Scale, device: torch.device, treatments: Sequence[str]) -> Evidence:
@@ -121,5 +128,5 @@ def evidence_of(gate: Record) -> Evidence:
     kind = gate.kind.removeprefix("gate: ")
     low, high = (gate.value if bound is None else bound for bound in (gate.low, gate.high))
     power = {name: told.get(name) for name in ("detectable", "pass_probability", "needed", "seed_spread")}
-    note = f"Recorded: {told['command']}"
-    return Evidence(kind, f"{kind}, ratio", gate.value, low, high, told["tolerance"], gate.n or 0, note=note, **power)  # type: ignore[arg-type]
+    what, note = told.get("what", "variant / baseline"), f"Recorded: {told['command']}"
+    return Evidence(kind, what, gate.value, low, high, told["tolerance"], gate.n or 0, note=note, **power)  # type: ignore[arg-type]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,20 +17,24 @@ from course_utils.diffusion import (
     load_weights,
 )
 from course_utils.shipped import card, sha256_of, shipped, shipped_names
-from course_utils.speedups import STRUCTURAL
+from course_utils.speedups import STRUCTURAL, execution_only, treat
 
-__all__ = ["NamedModel", "load_named", "shipped_base"]
+__all__ = ["NamedModel", "load_named", "shipped_base", "under"]
 
 
 @dataclass(frozen=True, eq=False)
 class NamedModel:
-    """A model with where it comes from: `source` in words, the file's SHA-256, images seen in training if known."""
+    """A model with where it comes from: `source` in words, the file's SHA-256, images seen in training if known.
+
+    `treatments` are those that change how it is executed, as they are typed.
+    """
 
     diffusion: Diffusion
     source: str
     sha256: str
     images_seen: int | None
     averaged: bool = True
+    treatments: tuple[str, ...] = ()
 
 
 def load_named(name: str | Path, *, raw_weights: bool = False, device: torch.device | str = "cpu") -> NamedModel:
@@ -48,6 +53,17 @@ def load_named(name: str | Path, *, raw_weights: bool = False, device: torch.dev
         diffusion = state.diffusion if raw_weights else state.averaged()
         return NamedModel(diffusion, path.name, sha256_of(path), state.images_seen, not raw_weights)
     return NamedModel(load_weights(path, treatments=STRUCTURAL, device=device), path.name, sha256_of(path), None)
+
+
+def under(named: NamedModel, treatments: Sequence[str]) -> NamedModel:
+    """The same weights executed under treatments, such as `layout` and `half_precision`.
+
+    Raises `ValueError` for a treatment that is unknown, or structural: its weights would have to be trained first.
+    """
+    if structure := [text for text in treatments if text not in execution_only(treatments)]:
+        raise ValueError(f"{structure[0]} changes the weights: train it, then name the run, instead of treating here.")
+    treated = treat(named.diffusion, *treatments)
+    return replace(named, diffusion=treated, treatments=(*named.treatments, *treatments))
 
 
 def shipped_base() -> NamedModel | None:

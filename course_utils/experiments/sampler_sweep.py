@@ -14,12 +14,12 @@ from pathlib import Path
 
 from course_utils.diffusion import SAMPLERS
 from course_utils.entry import run_main
-from course_utils.experiments.named_models import NamedModel, load_named
+from course_utils.experiments.named_models import NamedModel, load_named, under
 from course_utils.experiments.portraits import Drawing, Judge, portray
 from course_utils.experiments.row_commands import appointed, row_parser, tell
 from course_utils.experiments.row_files import Reading, Row, inside
 from course_utils.experiments.sampling_run import refuse_steps
-from course_utils.experiments.scoring import command, score_of
+from course_utils.experiments.scoring import command, executed_under, score_of
 from course_utils.measure import Record
 from course_utils.measure.tables import Table, seconds_text
 
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     add("model", nargs="?", default="base", help="a checkpoint, a weights file, a run's folder, or a shipped name")
     add("--samplers", nargs="+", choices=sorted(SAMPLERS), default=sorted(SAMPLERS), help="how to walk")
     add("--num-steps", type=int, nargs="+", default=list(NUM_STEPS), metavar="N", help="model calls for each picture")
+    add("--treatments", nargs="+", default=[], metavar="T", help="of the model's execution: layout half_precision")
     return made
 
 
@@ -44,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     for num_steps in options.num_steps:
         refuse_steps(num_steps)
-    model, judge = load_named(options.model), appointed(options)
+    model, judge = under(load_named(options.model), options.treatments), appointed(options)
     name = inside(options.model) if Path(options.model).exists() else options.model
     drawings = [Drawing(options.n, k, s) for k in sorted(set(options.num_steps)) for s in sorted(options.samplers)]
     return tell(options, judge, sweep_rows(model, name, drawings, judge), summary)
@@ -52,12 +53,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def sweep_rows(model: NamedModel, name: str, drawings: Sequence[Drawing], judge: Judge) -> list[Row]:
     """A row for each drawing: distances of its pictures and the seconds they took."""
-    rows = []
+    rows, out = [], "--out results/local/scores.jsonl"
     for drawing in drawings:
-        identity = {"model": name, "weights": model.sha256, **drawing.told(), **judge.told()}
-        words = command(name, drawing, judge.extractor.name, "--out results/local/scores.jsonl")
+        identity = {"model": name, "weights": model.sha256, **executed_under(model), **drawing.told(), **judge.told()}
+        words = command(name, drawing, judge.extractor.name, out, treatments=model.treatments)
         measured = partial(_measured, model, name, drawing, judge)
-        rows.append(Row(f"{name}, {drawing.text()}", identity, judge.kinds, measured, words))
+        rows.append(
+            Row(f"{' + '.join([name, *model.treatments])}, {drawing.text()}", identity, judge.kinds, measured, words)
+        )
     return rows
 
 

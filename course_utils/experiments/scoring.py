@@ -35,6 +35,7 @@ __all__ = [
     "HELDOUT",
     "Score",
     "command",
+    "executed_under",
     "gate",
     "gate_config",
     "gate_of",
@@ -75,11 +76,12 @@ class Score(Tabular):
     def config(self) -> dict[str, Any]:
         """All that decides these numbers, as plain values: pictures, sampler, weights, extractor, reference."""
         model = self.portrait.model
-        weights = {
+        weights: dict[str, Any] = {
             "model": model.sha256 if model else None,
             "averaged": model.averaged if model else None,
             "images_seen": model.images_seen if model else None,
         }
+        weights |= executed_under(model)
         return {**_drawn(self.portrait), **weights, **self.judged, "reference": self.spread.distances.reference_of}
 
     def table(self) -> Table:
@@ -163,6 +165,7 @@ def gate_readings(found: Sequence[Evidence]) -> list[Reading]:
             one.n,
             "x",
             {
+                "what": one.what,
                 "outcome": one.outcome,
                 "tolerance": one.tolerance,
                 "detectable": one.detectable,
@@ -184,9 +187,15 @@ def gate_config(variant: Portrait, baseline: Portrait, judge: Judge) -> dict[str
         "baseline": baseline.name,
         "weights": [model.sha256 if model else None for model in models],
         "averaged": [model.averaged if model else None for model in models],
+        **executed_under(variant.model),
         **_drawn(variant),
         **judge.told(),
     }
+
+
+def executed_under(model: NamedModel | None) -> dict[str, list[str]]:
+    """The treatments of a model's execution as a plain value, nothing where there are none."""
+    return {"treatments": list(model.treatments)} if model is not None and model.treatments else {}
 
 
 def record_all(
@@ -208,14 +217,15 @@ def record_all(
     ]
 
 
-def command(name: str, drawing: Drawing, extractor: str, *more: str) -> str:
+def command(name: str, drawing: Drawing, extractor: str, *more: str, treatments: Sequence[str] = ()) -> str:
     """The words that score a model again, quoted for a shell; each of `more` is an option with its value, if any.
 
-    Any Inception is `inception` on the command line.
+    Any Inception is `inception` on the command line; `treatments` are those of the execution.
     """
     how = f"-n {drawing.n} --num-steps {drawing.num_steps} --sampler {drawing.sampler} --seed {drawing.seed}"
     known = CIFAR_CNN if extractor == CIFAR_CNN else "inception"
-    given = [word for option in more for word in option.split(" ", 1)]
+    given = ["--treatments", *treatments] if treatments else []
+    given += [word for option in more for word in option.split(" ", 1)]
     return shlex.join(["python", "-m", "course_utils", "score", name, *how.split(), "--extractor", known, *given])
 
 
@@ -248,4 +258,5 @@ def _note(made: Score) -> str:
     told = f"{portrait.drawing.text()}: {portrait.drawing.num_steps:,} model calls an image"
     drawn = "drawn before" if portrait.seconds is None else f"drawn in {seconds_text(portrait.seconds)}"
     trained = "" if seen is None else f", {seen:,} images seen in training"
-    return "\n".join([*lines, f"{told}, {drawn}; {kind}{trained}."])
+    executed = f"; under {' + '.join(portrait.model.treatments)}" if portrait.model.treatments else ""
+    return "\n".join([*lines, f"{told}, {drawn}; {kind}{trained}{executed}."])

@@ -13,7 +13,7 @@ from torch import Tensor
 from course_utils.diffusion import SAMPLERS, SHIPPED_MODELS, list_checkpoints
 from course_utils.entry import StatedDefaults
 from course_utils.experiments.devices import DEVICE_HELP, chosen_device
-from course_utils.experiments.named_models import NamedModel, load_named
+from course_utils.experiments.named_models import NamedModel, load_named, under
 from course_utils.experiments.portraits import Drawing, Judge, Portrait, portray, portray_base, portray_pictures
 from course_utils.experiments.row_files import inside
 from course_utils.experiments.sampling_run import refuse_steps, save_grid
@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="picture i depends on the seed and i alone")
     add_extractor_options(made, "auto")
     add("--against", metavar="CHECKPOINT|base", help="a model to pass the gate of: as good as that one?")
+    add("--treatments", nargs="+", default=[], metavar="T", help="of its execution: layout half_precision")
     add("--raw-weights", action="store_true", help="the weights as trained, instead of their running average")
     add("--out", type=Path, default=Path("results/local/scores.jsonl"), metavar="FILE", help="where records go")
     add("-o", "--grid", type=Path, metavar="FILE", help="a PNG for the first 64 pictures")
@@ -84,7 +85,9 @@ def loaded(options: argparse.Namespace) -> NamedModel | Tensor:
     if path.is_dir() and not list_checkpoints(path) and not _pictures(path):
         raise FileNotFoundError(f"{path} holds no checkpoint and no pictures (PNG, JPEG): name another folder.")
     if not is_picture_folder(path):
-        return load_named(options.what, raw_weights=options.raw_weights)
+        return under(load_named(options.what, raw_weights=options.raw_weights), options.treatments)
+    if options.treatments:
+        raise ValueError(f"{path} is a folder of pictures, which no model draws: leave --treatments out.")
     if options.raw_weights:
         raise ValueError(f"{path} is a folder of pictures, which have no weights: leave --raw-weights out.")
     return load_pictures(path, n=options.n)
@@ -123,7 +126,8 @@ def spelled(options: argparse.Namespace, portrait: Portrait, judge: Judge) -> st
     """The command line with everything that was decided, and without what belongs to this machine alone."""
     more = ["--raw-weights"] if options.raw_weights else []
     more += [f"--against {spoken(options.against)}"] if options.against else []
-    return command(portrait.name, drawing_of(options, n=len(portrait.images)), judge.extractor.name, *more)
+    drawing, treatments = drawing_of(options, n=len(portrait.images)), options.treatments
+    return command(portrait.name, drawing, judge.extractor.name, *more, treatments=treatments)
 
 
 def spoken(name: str) -> str:

@@ -73,3 +73,33 @@ def test_a_timed_step_does_what_the_training_loop_does():
     own = [float(step()) for _ in range(3)]
     state = train(baseline("smoke", seed=3), Batches(images, 4), num_steps=3, optimizer=adam(fused=True))
     assert own == pytest.approx(state.losses, rel=1e-6)
+
+
+@pytest.fixture
+def equal_steps(monkeypatch, tmp_path):
+    """Records of two ways to train at laptop scale, `half_precision` under layout twice, and another at smoke scale."""
+    path = tmp_path / "equal_steps.jsonl"
+    monkeypatch.setattr(claims, "EQUAL_STEPS", path)
+    told = {"tolerance": 1.02, "detectable": 1.01, "pass_probability": 0.9, "needed": None, "command": "equal_steps"}
+    for size, treatments, value in (
+        ("laptop", ["layout", "half_precision"], 1.03),
+        ("laptop", ["layout", "half_precision"], 1.004),
+        ("laptop", ["half_precision(dtype=float16)"], 1.3),
+        ("smoke", ["half_precision"], 1.2),
+    ):
+        config = {**told, "scale": size, "treatments": treatments, "what": "held-out loss, variant / baseline"}
+        bounds = {"low": value, "high": value, "n": 1000, "manifest": {}}
+        record("gate: same denoiser", " + ".join(treatments), config, value, "x", path=path, **bounds)
+
+
+def test_a_recorded_training_speaks_for_those_that_differ_by_exact_treatments_alone(equal_steps):
+    def value(size, *treatments):
+        return [one.value for one in claims.trained_alike(scale(size), CPU, *treatments).evidence()]
+
+    assert value("laptop", "layout", "half_precision") == [1.004], "the latest one"
+    assert value("laptop", "half_precision") == [1.004]
+    assert value("laptop", "layout", "half_precision", "compiled") == [1.004]
+    assert value("laptop", "layout", "half_precision(dtype=float16)") == [1.3]
+    assert value("laptop", "half_precision(mode=pure)") == []
+    assert value("smoke", "layout", "half_precision") == [1.2]
+    assert value("gpu", "half_precision") == []

@@ -46,6 +46,30 @@ def test_a_part_of_the_table_may_be_measured_first(shipped_kit, monkeypatch):
     assert len(load("sweep.jsonl")) == 6
 
 
+def test_treatments_of_execution_are_part_of_a_row_and_of_its_command(shipped_kit, capsys):
+    words = ["--samplers", "ddim", "--num-steps", "1", "-n", "20", "--out", "sweep.jsonl"]
+    assert sampler_sweep.main([*words]) == 0
+    assert sampler_sweep.main([*words, "--treatments", "layout", "half_precision"]) == 0
+    plain, treated = (one for one in load("sweep.jsonl") if one.kind.startswith("FD"))
+    assert [one.name for one in (plain, treated)] == [
+        "base, ddim, 1 steps, seed 0",
+        "base + layout + half_precision, ddim, 1 steps, seed 0",
+    ]
+    assert "treatments" not in plain.config
+    assert treated.value == pytest.approx(plain.value, rel=0.05)
+    assert treated.value != plain.value, "bfloat16 rounds"
+    assert cli.main(shlex.split(treated.config["command"])[3:]) == 0
+    assert "under layout + half_precision" in capsys.readouterr().out
+    again = load("results/local/scores.jsonl")[0]
+    assert (again.value, again.config["treatments"]) == (treated.value, ["layout", "half_precision"])
+
+
+def test_a_structural_treatment_must_have_been_trained(shipped_kit):
+    with pytest.raises(ValueError, match="bottleneck changes the weights: train it"):
+        sampler_sweep.main(["--num-steps", "1", "-n", "20", "--out", "sweep.jsonl", "--treatments", "bottleneck"])
+    assert not Path("sweep.jsonl").exists()
+
+
 def test_too_many_steps_are_refused_before_anything_is_drawn(shipped_kit):
     with pytest.raises(ValueError, match="--num-steps is 2,000, wanted 1 to 1,000"):
         sampler_sweep.main(["--num-steps", "1", "2000", "-n", "20", "--out", "sweep.jsonl"])
