@@ -18,8 +18,8 @@ import torch
 from course_utils.diffusion import ImageSet, build, load_images, load_shipped
 from course_utils.entry import run_main
 from course_utils.experiments.calibration_doses import FAMILIES, Dose, doses, held_apart, less
-from course_utils.experiments.named_models import NamedModel, load_named
-from course_utils.experiments.portraits import Drawing, Judge, portray
+from course_utils.experiments.named_models import NamedModel
+from course_utils.experiments.portraits import Drawing, Judge, portray, portray_shipped
 from course_utils.experiments.row_commands import appointed, row_parser, tell
 from course_utils.experiments.row_files import Reading, Row
 from course_utils.experiments.scoring import HELDOUT, score_of
@@ -159,9 +159,10 @@ def _model_row(name: str, share: int, sha256: str, drawing: Drawing, judge: Judg
     identity = {**known, **drawing.told(), "weights": sha256}
 
     def measured() -> list[Reading]:
-        model = load_named(name) if share else _untrained()
-        readings = score_of(portray(model, drawing, judge, name=name), judge).readings()
-        return [replace(one, more={**one.more, "images_seen": model.images_seen}) for one in readings]
+        untrained = None if share else _untrained()
+        drawn = portray(untrained, drawing, judge, name=name) if untrained else portray_shipped(name, drawing, judge)
+        more = {"images_seen": drawn.model.images_seen if drawn.model else None}
+        return [replace(one, more={**one.more, **more}) for one in score_of(drawn, judge).readings()]
 
     command = _command("training", f"--pictures {drawing.n}", judge)
     return Row(f"training: {label}", identity, (*judge.kinds, HELDOUT), measured, command)
