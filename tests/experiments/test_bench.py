@@ -6,7 +6,7 @@ from accelerate.state import PartialState
 
 from course_utils.diffusion import baseline, load_images, scale
 from course_utils.experiments import bench
-from course_utils.experiments.rows import Setting
+from course_utils.experiments.rows import Setting, sampling
 from course_utils.experiments.rows.data_loading import write_pngs
 from course_utils.experiments.rows.training_step import trainer_step
 from course_utils.measure import Comparison, Timing, count, load
@@ -48,7 +48,7 @@ def test_the_ladder_is_measured_and_recorded(capsys, tmp_path):
     assert f"images: {label}" in printed
     assert "Left out: what is compiled, since there is no C++ compiler here" in printed
     records = {r.name: r for r in load(tmp_path / "results" / "local" / "bench-smoke.jsonl") if r.kind == "bench"}
-    assert len(records) == 2 + (2 + 3) + (2 + 3) + 2
+    assert len(records) == 2 + (2 + 3) + (2 + 3) + 3
     forward = records["forward: library, eager fp32"]
     x_t, t = torch.zeros(8, 3, 32, 32), torch.zeros(8, dtype=torch.long)
     assert forward.config["flop"] == count(baseline("smoke").model, x_t, t, per_module=False).flop
@@ -100,3 +100,14 @@ def test_the_trainer_works_where_it_was_told_and_not_on_the_accelerator_it_finds
     elsewhere = Setting(scale("smoke"), images, torch.device("cuda"), tmp_path)
     with pytest.raises(RuntimeError, match="the Trainer works on cpu, wanted cuda"):
         trainer_step(elsewhere, folder, 16)
+
+
+def test_both_samplers_draw_the_same_images_and_leave_the_generator_alone(tmp_path):
+    (row,) = sampling.ROWS(Setting(scale("smoke"), load_images(n=4), torch.device("cpu"), tmp_path))
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    claimed = row.claims["the kit's ddim"]
+    (evidence,) = claimed.evidence()
+    assert (claimed.exactness, evidence.kind, evidence.outcome) == ("exact", "same function", "preserved")
+    assert evidence.n == 2 * 3 * 32 * 32
+    assert torch.equal(torch.get_rng_state(), before)
