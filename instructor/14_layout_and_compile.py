@@ -178,7 +178,7 @@ with torch.no_grad():
 blocks
 
 # %% [markdown] id="again-network-words"
-# Now the whole step. The compiler takes a minute or two for the network, more on a slow machine (in a smoke test only the layout is compared).
+# Now the whole step. The compiler takes a minute or two for the network, more on a slow machine (in a smoke test only the layout is compared). A second time it finds its results on disk and is quick: the price is that of the first run.
 
 # %% id="again"
 ways = {"fp32": (), "channels_last": ("layout",)}
@@ -206,7 +206,7 @@ loops = {name: lambda k=k: run_quietly(steps["fp32"], 2 if smoke else 10, k) for
 compare(loops, rounds=5, warmup=1, max_time_s=10 if smoke else 60, memory=False)
 
 # %% [markdown] id="optimizers-words"
-# Last, the optimizer: the same Adam as a loop over the weights, in groups of them (foreach), and as one fused kernel. A third habit was recorded elsewhere: on two CPU cores, pictures held in memory came 26 to 37 times as fast as from image files (`results/reference/bench-cpu2-laptop.jsonl`).
+# Last, the optimizer: the same Adam as a loop over the weights, in groups of them (foreach), and as one fused kernel. A third habit was recorded elsewhere: on two CPU cores, pictures held in memory came 18 to 25 times as fast as from image files (`results/reference/bench-cpu2-laptop.jsonl`).
 
 # %% id="optimizers"
 updates = {}

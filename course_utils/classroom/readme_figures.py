@@ -66,14 +66,14 @@ def ladder(records: list[Record]) -> str:
     latest = {(record.kind, record.name): record for record in records}
     columns = ["step", "variant", "img/s", "speed-up", "GFLOP", "kernels", "peak memory", "verdict"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    for (kind, name), one in latest.items():
-        if kind != "bench":
-            continue
+    told_of = [(name, one) for (kind, name), one in latest.items() if kind == "bench"]
+    order = list(dict.fromkeys(one.config["row"] for _, one in told_of))  # a variant that came later joins its row
+    for name, one in sorted(told_of, key=lambda pair: order.index(pair[1].config["row"])):
         ratio = latest.get(("speed-up", name))
         told = f"{ratio.value:.2f}x ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "–"
         peak = one.config["peak_bytes"]
         cells = [one.config["row"], one.config["variant"], si_text(one.value), told]
-        cells += [f"{one.config['flop'] / 1e9:.1f}", f"{one.config['kernels']:,}"]
+        cells += [f"{one.config['flop'] / 1e9:.2f}", f"{one.config['kernels']:,}"]
         cells += [f"{peak / 2**20:,.1f} MiB" if peak is not None else "–"]
         cells += [ratio.config.get("verdict", "–") if ratio else "–"]
         lines.append(f"| {' | '.join(cells)} |")

@@ -47,7 +47,7 @@ def plot_break_even(eager_s: float, ways: Mapping[str, tuple[float, float]], tit
     crossings = [(first - later) / (eager_s - later) for first, later in ways.values() if later < eager_s]
     last = max(10.0, 2 * max(crossings, default=50.0))
     with figure(height=3.2) as (made, (ax,)):
-        ax.plot([0, last], [0, last * eager_s / 60], color=color("baseline"), label="eager")
+        ax.plot([0, last], [0, last * eager_s / 60], color=color("eager"), label="eager")
         for name, (first, later) in ways.items():
             ends = [first / 60, (first + (last - 1) * later) / 60]
             ax.plot([1, last], ends, color=color(name), label=name)

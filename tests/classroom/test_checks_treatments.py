@@ -220,5 +220,6 @@ def test_the_break_even_is_where_the_lines_cross():
     (note,) = ax.texts
     assert note.get_text() == "even after 120 steps"
     assert note.xy == (120.0, 4.0)  # 120 steps of 2 s are 4 min
+    assert len({line.get_color() for line in ax.lines[:2]}) == 2, "eager and compiled are told apart"
     never = plot_break_even(1.0, {"slower": (30.0, 1.5)}).axes[0]
     assert not never.texts
