@@ -150,8 +150,8 @@ def test_the_readme_ladder_is_what_the_records_say(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text("before\n<!-- ladder:begin -->\nold\n<!-- ladder:end -->\nafter\n")
     assert readme_figures.main([str(path)]) == 0
     text = (tmp_path / "README.md").read_text()
-    assert "| training step | library | 100 | – | 4.00 | 1,234 | 3.0 MiB | – |" in text
-    assert "| training step | kit | 250 | 2.50x (2.40–2.60) | 4.00 | 1,234 | 3.0 MiB | preserved and faster |" in text
+    assert "| training step | library | 100 | – | 4.04 | 1,234 | 3.0 MiB | – |" in text
+    assert "| training step | kit | 250 | 2.50x (2.40–2.60) | 4.04 | 1,234 | 3.0 MiB | preserved and faster |" in text
     assert (tmp_path / "results" / "reference" / "staircase.png").stat().st_size > 5_000
     assert "procedural images, not CIFAR-10, scale smoke." in text
     assert text.startswith("before\n")

@@ -45,7 +45,7 @@ def ROWS(setting: Setting) -> Iterator[Row]:
         f"{KIT}, {FASTER}": treated(setting.scale, setting.device, *EXECUTIONS[FASTER]),
     }
     step = f"draw {n} images with {num_steps} steps of DDIM"
-    config = {"batch": n, "num_steps": num_steps, "nfe": num_steps}
+    config: dict[str, object] = {"batch": n, "num_steps": num_steps, "nfe": num_steps}
     yield Row("sampling", step, n, prepare, rounds=5, config=config, claims=claims)
 
 
