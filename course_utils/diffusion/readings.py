@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,10 +41,14 @@ class StepInfo:
 
 
 class Readings:
-    """Reads losses from the device a few at a time, and names the step at which one is not finite."""
+    """Reads losses from the device a few at a time, and names the step at which one is not finite.
 
-    def __init__(self, every: int, images_seen: int) -> None:
+    `average` gives the mean of a tensor over all processes of a run, so that each reads the loss of the global batch.
+    """
+
+    def __init__(self, every: int, images_seen: int, average: Callable[[Tensor], Tensor] | None = None) -> None:
         self.every = every
+        self.average = average
         self.unread: list[Tensor] = []
         self.losses: list[float] = []
         self.started = self.last_time = time.perf_counter()
@@ -71,7 +76,8 @@ class Readings:
 
     def _read(self, last: int) -> tuple[float, int, float | None]:
         """Fetch all unread numbers with one wait for the device; -> (last loss, steps skipped, last scale)."""
-        rows: list[list[float]] = torch.stack(self.unread).tolist()
+        unread = torch.stack(self.unread)
+        rows: list[list[float]] = (self.average(unread) if self.average else unread).tolist()
         self.unread.clear()
         for step, row in enumerate(rows, last - len(rows) + 1):
             _refuse(step, *row)

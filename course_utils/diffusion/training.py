@@ -88,6 +88,8 @@ def train(
     clip_norm: float | None = 1.0,
     seed: int | None = None,
     rank: int = 0,
+    world_size: int = 1,
+    average: Callable[[Tensor], Tensor] | None = None,
     state: TrainState | None = None,
     step_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     wrap: Callable[[nn.Module], Callable[..., Tensor]] | None = None,
@@ -101,8 +103,8 @@ def train(
     """Train `diffusion.model` in place until `num_steps` steps have been done in all, and return the state.
 
     `batches(step)` gives x_0, float32 (N, C, H, W) in [-1, 1], on the device of the model. Timesteps and noise of a
-    step depend on (seed, step, rank) alone, so a run that is stopped and continued with `state` sees what an
-    uninterrupted one would: the same losses, to the bit, on the same machine (on a GPU with
+    step depend on (seed, step) alone, so a run that is stopped and continued with `state` sees what an uninterrupted
+    one would: the same losses, to the bit, on the same machine (on a GPU with
     `torch.backends.cudnn.deterministic = True`, or its sums differ in the last digits). `optimizer` makes one from
     parameters, by default `adam()`; its memory comes from the state, its options from here. `ema_decay` is the
     state's, or 0.9995, unless given. `scaler` multiplies the loss, so that gradients in float16 do not vanish; a step
@@ -112,19 +114,26 @@ def train(
     same in all. `checkpoint` is called every `checkpoint_every` steps, once all losses up to there are known to be
     finite.
 
+    With several processes each calls `train` with its `rank` of `world_size`, as its `Batches` have them, a `wrap` that
+    averages gradients (`speedups.distributed`), and `average`, which gives the mean of a tensor over all processes and
+    is asked when losses are read. Each draws the timesteps and noise of all N x world_size images and takes its own, so
+    that a run does not depend on how its batch is split. `images_seen` counts the images of all.
+
     Raises `NotFiniteError` with the step at which a loss or gradient was NaN or infinite (with a scaler: a loss, or a
     scale below `LEAST_SCALE`), and `ValueError` when the state belongs to another model, optimizer or seed, a batch
-    lies on another device than the model, or a scaler is given for float16 weights, whose gradients it cannot serve.
+    lies on another device than the model, a scaler is given for float16 weights, whose gradients it cannot serve, or
+    `rank` is not below `world_size`.
     """
     state = _begun(diffusion, state, ema_decay, seed)
     module = LossModule(diffusion.model, diffusion.process, loss)
-    loop = Stepper(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region, scaler)
-    log = Readings(log_every, state.images_seen)
+    share = {"rank": rank, "world_size": world_size}
+    loop = Stepper(state, optimizer or adam(), wrap(module) if wrap else module, clip_norm, region, scaler, **share)
+    log = Readings(log_every, state.images_seen, average)
     was_training = diffusion.model.training
     diffusion.model.train()
     try:
         while state.step < num_steps:
-            log.add(*loop.step(batches, step_context, rank), loop.scale())
+            log.add(*loop.step(batches, step_context), loop.scale())
             stopping = state.step == num_steps or (should_stop is not None and should_stop())
             saving = checkpoint is not None and state.step % checkpoint_every == 0
             info = log.info(state.step, state.images_seen, read=stopping or saving)
@@ -146,6 +155,7 @@ class Stepper:
     """One training step after another, on demand: data, forward, backward, optimizer, EMA.
 
     `train` drives one; a benchmark drives one step by step. `loss_of(x_0, t, eps)` is a `LossModule`, wrapped or not.
+    `rank` of `world_size` says which part of the global batch this process works on.
     """
 
     def __init__(
@@ -156,8 +166,14 @@ class Stepper:
         clip_norm: float | None = 1.0,
         region: Region | None = None,
         scaler: GradScaler | None = None,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be at least 0 and below world_size, got {rank=} {world_size=}")
         self.state, self.model = state, state.diffusion.model
+        self.rank, self.world_size = rank, world_size
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = _continued(make_optimizer(self.parameters), state)
         self.loss_of = loss_of
@@ -171,13 +187,12 @@ class Stepper:
         self,
         batches: Callable[[int], Tensor],
         context: Callable[[], AbstractContextManager[object]] = nullcontext,
-        rank: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Do one step; return its loss and its gradient norm before clipping, both still on the device."""
         state, region = self.state, self.region
         with region("data"):
             x_0 = self._here(batches(state.step))  # (N, C, H, W)
-            t, eps = self._draw(x_0, rank)
+            t, eps = self._draw(x_0)
         with region("forward"), context():
             loss = self.loss_of(x_0, t, eps)
         with region("backward"):
@@ -185,7 +200,7 @@ class Stepper:
         with region("optimizer"):
             norm = self._update()
         state.step += 1
-        state.images_seen += len(x_0)
+        state.images_seen += len(x_0) * self.world_size
         with region("ema"):
             state.ema.update(self.model, state.step)
         return loss.detach(), norm
@@ -216,12 +231,14 @@ class Stepper:
             )
         return x_0
 
-    def _draw(self, x_0: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-        """Timesteps (N,) and noise (N, C, H, W) of the coming step, a function of (seed, step, rank)."""
-        self.random.manual_seed(mixed_seed(self.state.seed, self.state.step, rank))
-        num_timesteps = self.state.diffusion.process.num_timesteps
-        t = torch.randint(num_timesteps, (len(x_0),), generator=self.random, device=x_0.device)
-        return t, torch.randn(x_0.shape, generator=self.random, device=x_0.device, dtype=x_0.dtype)
+    def _draw(self, x_0: Tensor) -> tuple[Tensor, Tensor]:
+        """Timesteps (N,) and noise (N, C, H, W) of the coming step: our part of what is drawn for the global batch."""
+        self.random.manual_seed(mixed_seed(self.state.seed, self.state.step, 0))
+        n, num_timesteps = len(x_0), self.state.diffusion.process.num_timesteps
+        total, own = n * self.world_size, slice(n * self.rank, n * (self.rank + 1))
+        t = torch.randint(num_timesteps, (total,), generator=self.random, device=x_0.device)
+        eps = torch.randn(total, *x_0.shape[1:], generator=self.random, device=x_0.device, dtype=x_0.dtype)
+        return t[own], eps[own]
 
     def keep(self) -> None:
         """Write the memory of the optimizer and of the scaler into the state."""

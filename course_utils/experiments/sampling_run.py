@@ -7,9 +7,11 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
+from torch.distributed.elastic.multiprocessing.errors import record
 from torchvision.utils import make_grid
 from tqdm.auto import tqdm
 
@@ -26,8 +28,10 @@ from course_utils.diffusion import (
     scale,
 )
 from course_utils.entry import StatedDefaults
-from course_utils.experiments.devices import DEVICE_HELP, chosen_device
+from course_utils.experiments.devices import DEVICE_HELP
 from course_utils.experiments.named_models import load_named, shipped_base
+from course_utils.experiments.ranks import Ranks, alone, joined
+from course_utils.experiments.split_sampling import every_nth_batch, fitting_batch_size
 from course_utils.measure import manifest
 
 __all__ = ["main", "refuse_steps", "save_grid"]
@@ -60,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     add("--ideal", action="store_true", help="no network: the closed-form denoiser, which recalls training pictures")
     add("--data", metavar="FOLDER", help="where CIFAR-10 lies, for --ideal")
     add("--device", help=DEVICE_HELP)
+    add("--ddp", action="store_true", help="one of several processes, started by torchrun or srun: each draws a share")
     return made
 
 
@@ -72,13 +77,27 @@ def main(argv: list[str] | None = None) -> int:
         if value < 1:
             raise ValueError(f"{option} is {value}, but must be at least 1.")
     refuse_steps(options.num_steps)
-    device = chosen_device(options.device)
+    if options.ddp:
+        return record(_together)(options) or 0  # `record` hands the reason of a crash to torchrun
+    return drawn(options, alone(options.device))
+
+
+def _together(options: argparse.Namespace) -> int:
+    """Run `sample` as one of several processes; returns the exit status."""
+    started_as = json.dumps({name: value for name, value in vars(options).items() if name != "data"}, default=str)
+    with joined(options.device, started_as=started_as) as ranks:
+        return drawn(options, ranks)
+
+
+def drawn(options: argparse.Namespace, ranks: Ranks) -> int:
+    """Draw, and write the grid and its card in the first process; returns the exit status."""
     diffusion, source = chosen_model(options)
-    images, seconds = draw(diffusion, options, device)
-    save_grid(options.out, images)
-    write_card(options, diffusion, source, seconds, device)
-    how = f"{options.sampler} with {options.num_steps} steps, {seconds:.1f} s"
-    print(f"{options.out}: {len(images)} pictures from {source}, {how}")
+    images, seconds = draw(diffusion, options, str(ranks.device), ranks)
+    if ranks.first:
+        save_grid(options.out, images)
+        write_card(options, diffusion, source, seconds, ranks)
+        how = f"{options.sampler} with {options.num_steps} steps, {seconds:.1f} s"
+        print(f"{options.out}: {len(images)} pictures from {source}, {how}")
     return 0
 
 
@@ -115,26 +134,31 @@ def last_run(name: str | None) -> Path | None:
     return max(runs, key=lambda run: run.stat().st_mtime, default=None)
 
 
-def draw(diffusion: Diffusion, options: argparse.Namespace, device: str) -> tuple[Tensor, float]:
-    """Draw with a progress bar; -> (images uint8 (N, 3, H, W), seconds)."""
-    batches = math.ceil(options.n / options.batch_size)
+def draw(
+    diffusion: Diffusion, options: argparse.Namespace, device: str, ranks: Ranks | None = None
+) -> tuple[Tensor, float]:
+    """Draw with a progress bar, by the processes `ranks` if given; -> (images uint8 (N, 3, H, W), seconds)."""
+    rank, world_size = (ranks.rank, ranks.world_size) if ranks else (0, 1)
+    batch_size = fitting_batch_size(options.n, options.batch_size, world_size)
+    batches = len(range(rank, math.ceil(options.n / batch_size), world_size))
     start = time.perf_counter()
 
     def advance(i: int, t: int, x_t: Tensor, x_0: Tensor) -> None:
         bar.update(1)
 
-    with tqdm(total=batches * options.num_steps, unit="call", desc="drawing", dynamic_ncols=True) as bar:
+    how: dict[str, Any] = {"unit": "call", "desc": "drawing", "dynamic_ncols": True, "disable": rank > 0}
+    with tqdm(total=batches * options.num_steps, **how) as bar:
         images = sample(
             diffusion,
             options.n,
-            sampler=options.sampler,
+            sampler=every_nth_batch(options.sampler, rank, world_size) if world_size > 1 else options.sampler,
             num_steps=options.num_steps,
             seed=options.seed,
-            batch_size=options.batch_size,
+            batch_size=batch_size,
             device=device,
             callback=advance,
         )
-    return images, time.perf_counter() - start
+    return ranks.total(images) if ranks else images, time.perf_counter() - start
 
 
 def save_grid(path: Path, images: Tensor) -> None:
@@ -144,10 +168,11 @@ def save_grid(path: Path, images: Tensor) -> None:
         Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(temporary, format="png")
 
 
-def write_card(options: argparse.Namespace, diffusion: Diffusion, source: str, seconds: float, device: str) -> None:
+def write_card(options: argparse.Namespace, diffusion: Diffusion, source: str, seconds: float, ranks: Ranks) -> None:
     """Write how the grid was made beside it, as JSON."""
     how = {name: getattr(options, name) for name in ("n", "sampler", "num_steps", "seed", "batch_size", "raw_weights")}
     told = {"source": source, "model": repr(diffusion), "seconds": round(seconds, 3)}
-    card = {**how, **told, "manifest": manifest(device=device)}
+    made = {**manifest(device=ranks.device), **(ranks.described() if ranks.together else {})}
+    card = {**how, **told, "manifest": made}
     with replacing(options.out.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(card, indent=1) + "\n")

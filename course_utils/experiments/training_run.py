@@ -2,31 +2,32 @@
 
 A run lives in one folder: `step_*.safetensors` (checkpoints), `log.jsonl` (every loss that was read, with a manifest at
 each start) and `weights.safetensors` (the averaged weights, once the run is complete). The same words typed again go on
-where the run stopped.
+where the run stopped. With `--ddp` it is one of several processes, of which rank 0 alone prints and writes.
 """
 
 from __future__ import annotations
 
-import argparse
+import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch import Tensor
+from torch.distributed.elastic.multiprocessing.errors import record
 from tqdm.auto import tqdm
 
 from course_utils.diffusion import (
-    SCALES,
     Batches,
     Diffusion,
     HeldoutLoss,
+    ImageSet,
     StepInfo,
     TrainState,
     adam,
-    baseline,
     heldout_loss,
     latest,
-    load_checkpoint,
     load_images,
     load_weights,
     save_checkpoint,
@@ -34,225 +35,209 @@ from course_utils.diffusion import (
     scale,
     train,
 )
-from course_utils.diffusion.weights import load_tensors, model_tensors
-from course_utils.entry import StatedDefaults
-from course_utils.experiments.devices import DEVICE_HELP, chosen_device
-from course_utils.experiments.named_models import NamedModel, load_named
-from course_utils.experiments.stopping import StopFlag
+from course_utils.experiments.named_models import load_named
+from course_utils.experiments.ranks import Ranks, alone, joined
+from course_utils.experiments.stopping import Agreed, StopFlag, ask_to_go_on
 from course_utils.experiments.training_log import TrainingLog, read_log
+from course_utils.experiments.training_options import STOPPED, Options, asked, described, parser, started_as
+from course_utils.experiments.training_start import begin_or_resume, origin
 from course_utils.measure import manifest
-from course_utils.speedups import STRUCTURAL, execution_only, loss_scaler, needs_loss_scaling, treat
+from course_utils.speedups import STRUCTURAL, distributed, loss_scaler, needs_loss_scaling
 
-__all__ = ["STOPPED", "main", "run_training"]
-
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again later
-HELDOUT_IMAGES = 512
+__all__ = ["STOPPED", "Options", "main", "parser", "run_training"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a run was asked for, as the command line gives it."""
+class End:
+    """How a run ended: its state, whether that is its last step, and what stopped it if not."""
 
-    scale: str | None
-    num_steps: int | None
-    batch_size: int | None
-    lr: float
-    ema_decay: float
-    objective: str
-    beta_schedule: str
-    seed: int
-    data: str | None
-    out: Path | None
-    checkpoint_every: int
-    keep: int
-    log_every: int
-    heldout: int
-    device: str | None
-    init: str | None
-    treatments: list[str]
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command line of `train`."""
-    made = argparse.ArgumentParser(
-        prog="python -m course_utils train",
-        description="Train the baseline. The same words typed again go on where the run stopped.",
-        epilog=f"Exit status: 0 complete, {STOPPED} stopped by a signal after a checkpoint (type it again to go on), "
-        "2 a mistake in the options or the data.",
-        formatter_class=StatedDefaults,
-    )
-    add = made.add_argument
-    add("--scale", choices=SCALES, help="size of the network and the run (default: by hardware, or COURSE_SCALE)")
-    add("--num-steps", type=int, metavar="N", help="optimizer steps in all (default: the scale's)")
-    add("--batch-size", type=int, metavar="N", help="images a step (default: the scale's)")
-    add("--lr", type=float, default=2e-4, help="learning rate of Adam")
-    add("--ema-decay", type=float, default=0.9995, help="decay of the weights' running average")
-    add("--objective", default="pred_v", choices=["pred_noise", "pred_x0", "pred_v"], help="what the network predicts")
-    add("--beta-schedule", default="sigmoid", choices=["linear", "cosine", "sigmoid"], help="how noise grows")
-    add("--seed", type=int, default=0, help="seed of weights, order, timesteps and noise")
-    add("--data", metavar="FOLDER", help="where CIFAR-10 lies (default: COURSE_DATA, then data/)")
-    add("--out", type=Path, metavar="FOLDER", help="the run's folder (default: results/local/train-SCALE-SEED)")
-    add("--checkpoint-every", type=int, default=500, metavar="N", help="steps between checkpoints")
-    add("--keep", type=int, default=3, metavar="N", help="checkpoints to keep")
-    add("--log-every", type=int, default=10, metavar="N", help="steps between readings of the loss")
-    add("--heldout", type=int, default=HELDOUT_IMAGES, metavar="N", help="test images for the held-out loss; 0: none")
-    add("--device", help=DEVICE_HELP)
-    add("--treatments", nargs="+", default=[], metavar="T", help="in this order, as 'layout' or 'name(key=value)'")
-    add("--init", metavar="FILE", help="begin with these weights: a file, a run's folder, or a shipped name (base)")
-    return made
+    state: TrainState
+    complete: bool
+    why: str
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run `train` from the command line; returns the exit status."""
-    options = Options(**vars(parser().parse_args(argv)))
-    check_options(options)
+    options = asked(argv)
+    if options.ddp:
+        return record(_together)(options) or 0  # `record` hands the reason of a crash to torchrun
     with StopFlag() as stop:
-        state, complete = run_training(options, stop)
-    if complete:
-        return 0
-    print(f"Stopped by {stop.name} after step {state.step:,}; type the same command again to go on.", file=sys.stderr)
-    return STOPPED
+        end = run_training(options, stop, alone(options.device))
+    return _ended(end, first=True)
 
 
-def check_options(options: Options) -> None:
-    """Refuse numbers that make no sense, naming the option."""
-    for name in ("num_steps", "batch_size", "checkpoint_every", "keep", "log_every"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}, but must be at least 1.")
-    if options.lr <= 0 or not 0 <= options.ema_decay < 1:
-        raise ValueError(
-            f"--lr must be above 0 and --ema-decay within [0, 1), seen {options.lr} and {options.ema_decay}."
-        )
+def _together(options: Options) -> int:
+    """Run `train` as one of several processes; returns the exit status."""
+    with StopFlag(patient=True) as stop, joined(options.device, started_as=started_as(options)) as ranks:
+        end = run_training(options, stop, ranks)
+    if not end.complete:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # launchers send it to all once the first process has ended
+    return _ended(end, first=ranks.first)
 
 
-def run_training(options: Options, stop: StopFlag) -> tuple[TrainState, bool]:
-    """Train, or go on with what lies in the run's folder; -> (state, whether it reached its last step)."""
+def _ended(end: End, *, first: bool) -> int:
+    """The exit status; the first process says how to go on."""
+    if not end.complete and first:
+        print(f"{end.why}; type the same command again to go on.", file=sys.stderr)
+    return 0 if end.complete else STOPPED
+
+
+def run_training(options: Options, stop: StopFlag, ranks: Ranks) -> End:
+    """Train, or go on with what lies in the run's folder, until its last step or until a stop is asked for."""
+    run = begun_run(options, stop, ranks)
+    state = trained(run, Agreed(stop, ranks.agree) if ranks.together else stop)
+    complete = state.step >= run.num_steps
+    why = "" if complete else f"Stopped by {stopped_by(stop, ranks)} after step {state.step:,}"
+    end, worked = End(state, complete, why), shares_of_work(ranks, run.batches.count, state.step - run.start)
+    if run.log is not None:
+        put_away(run, end, run.log, worked)
+        print(f"step {state.step:,}, {state.images_seen:,} images of {run.images.label} seen: {latest(run.folder)}")
+    return end
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run that is ready to go: from step `start` to `num_steps`; `log` is there in the first process alone."""
+
+    options: Options
+    ranks: Ranks
+    folder: Path
+    start: int
+    num_steps: int
+    images: ImageSet
+    batches: Counted
+    diffusion: Diffusion
+    state: TrainState | None
+    log: TrainingLog | None
+
+
+def begun_run(options: Options, stop: StopFlag, ranks: Ranks) -> Run:
+    """Fetch images, model and, where the folder holds a checkpoint, its state; open the log."""
     size = scale(options.scale)
     folder = options.out or Path("results/local") / f"train-{size.name}-{options.seed}"
-    num_steps = options.num_steps or size.train_steps
-    images = load_images("train", folder=options.data)
-    device = torch.device(chosen_device(options.device))
+    if ranks.first:
+        stop.watch(folder)
+    images = training_images(options, ranks)
     init = load_named(options.init) if options.init else None
-    diffusion, state = begin_or_resume(options, folder, device, init)
-    start = state.step if state else 0
-    log = TrainingLog(folder / "log.jsonl", step=start)
-    if start == 0:
-        log.write("data", {"images": images.label, "count": len(images)})
-    told = {"step": start, "options": described(options), "init": origin(init), "manifest": manifest(device=device)}
-    log.write("start", told)
-    batches = Batches(images, options.batch_size or size.batch_size, seed=options.seed, device=device)
+    diffusion, state = begin_or_resume(options, folder, ranks.device, init)
+    start, num_steps = state.step if state else 0, options.num_steps or size.train_steps
+    refuse_unlike(ranks, images, start)
+    batch_size = options.batch_size or size.batch_size
+    share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size, "device": ranks.device}
+    batches = Counted(Batches(images, batch_size, seed=options.seed, **share))
+    told = {"options": described(options), "init": origin(init), "global_batch": batch_size * ranks.world_size}
+    log = begun_log(folder, start, images, told, ranks) if ranks.first else None
+    return Run(options, ranks, folder, start, num_steps, images, batches, diffusion, state, log)
+
+
+def trained(run: Run, should_stop: Callable[[], bool]) -> TrainState:
+    """Train to the end or the stop, with a bar, a log and checkpoints in the first process; -> the state."""
+    options, ranks = run.options, run.ranks
 
     def keep(reached: TrainState) -> None:
-        save_checkpoint(folder, reached, keep=options.keep)
+        if ranks.first:
+            save_checkpoint(run.folder, reached, keep=options.keep)
 
-    with Progress(log, start, num_steps) as progress:
-        state = train(
-            diffusion,
-            batches,
-            num_steps=num_steps,
+    with Progress(run.log, run.start, run.num_steps) as progress:
+        return train(
+            run.diffusion,
+            run.batches,
+            num_steps=run.num_steps,
             optimizer=adam(options.lr, fused=True),
             ema_decay=options.ema_decay,
             seed=options.seed,
-            state=state,
-            scaler=loss_scaler(device) if needs_loss_scaling(diffusion.model) else None,
-            should_stop=stop,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            average=ranks.average if ranks.together else None,
+            state=run.state,
+            scaler=loss_scaler(ranks.device) if needs_loss_scaling(run.diffusion.model) else None,
+            wrap=distributed if ranks.together else None,
+            should_stop=should_stop,
             on_step=progress,
             checkpoint=keep,
             checkpoint_every=options.checkpoint_every,
             log_every=options.log_every,
         )
-    path = save_checkpoint(folder, state, keep=options.keep)
-    complete = state.step >= num_steps
-    if complete:
-        finish(options, path, state, log)
-    print(f"step {state.step:,}, {state.images_seen:,} images of {images.label} seen: {path}")
-    return state, complete
 
 
-def described(options: Options) -> dict[str, object]:
-    """The options as plain values, without the folders, which belong to this machine alone."""
-    return {name: value for name, value in vars(options).items() if name not in ("out", "data", "init")}
+class Counted:
+    """Batches, and how many images they have given."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches, self.count = batches, 0
+
+    def __call__(self, step: int) -> Tensor:
+        """The batch of a step, float32 (N, C, H, W)."""
+        x_0 = self.batches(step)
+        self.count += len(x_0)
+        return x_0
 
 
-def origin(init: NamedModel | None) -> dict[str, object] | None:
-    """Whose weights a run begins with, as plain values; None for a fresh start."""
-    if init is None:
-        return None
-    return {"source": init.source, "sha256": init.sha256, "images_seen": init.images_seen}
+def training_images(options: Options, ranks: Ranks) -> ImageSet:
+    """Load the training images; on each node one process comes first, so that a download happens once."""
+    if not ranks.first_here:
+        ranks.wait()
+    images = load_images("train", folder=options.data)
+    if ranks.first_here:
+        ranks.wait()
+    return images
 
 
-def begin_or_resume(
-    options: Options, folder: Path, device: torch.device, init: NamedModel | None
-) -> tuple[Diffusion, TrainState | None]:
-    """A fresh baseline, with the weights of `init` if given, or the state of the folder's last checkpoint.
+def refuse_unlike(ranks: Ranks, images: ImageSet, start: int) -> None:
+    """Raise `ValueError` where processes would train on other images, or go on from another step."""
+    plans = ranks.gather(f"{len(images):,} images of {images.label} from step {start:,} on")
+    for member, plan in zip(ranks.members, plans, strict=True):
+        if plan != plans[0]:
+            raise ValueError(
+                f"{member} would train on {plan}, rank 0 on {plans[0]}: all need the same --data, and an --out that "
+                "all of them see."
+            )
 
-    Structural treatments are part of the recipe; those of execution may change from one start to the next. Raises
-    `ValueError` where the folder holds a run of another recipe, seed or first weights.
-    """
-    execution = execution_only(options.treatments)
-    fresh = begun(options, init)
-    if latest(folder) is None:
-        return treat(fresh.to(device), *execution), None
-    state = load_checkpoint(folder, treatments=STRUCTURAL, device=device)
-    if state.diffusion.recipe != fresh.recipe or state.seed != options.seed:
-        raise ValueError(
-            f"{folder} holds a run of {in_words(state.diffusion)} with seed {state.seed}, asked was {in_words(fresh)} "
-            f"with seed {options.seed}: choose another --out, or the options of that run."
+
+def begun_log(folder: Path, start: int, images: ImageSet, told: dict[str, Any], ranks: Ranks) -> TrainingLog:
+    """Open the log and write what this start is: options, processes, manifest; say where its batch is a new one."""
+    log = TrainingLog(folder / "log.jsonl", step=start)
+    if start == 0:
+        log.write("data", {"images": images.label, "count": len(images)})
+    before = [entry["global_batch"] for entry in read_log(log.path) if entry.get("global_batch")]
+    if start and before and before[-1] != told["global_batch"]:
+        print(
+            f"From here on a step takes {told['global_batch']} images, so far it took {before[-1]}: some images come "
+            "twice or not at all in this pass. For the same steps as before choose processes x --batch-size alike."
         )
-    refuse_other_origin(folder, init)
-    print(f"going on at step {state.step:,} of {folder}")
-    state = state.with_model(treat(state.diffusion, *execution).model)
-    return state.diffusion, state
+    made = manifest(device=ranks.device)
+    group = ranks.described()
+    log.write("start", {"step": start, **told, **group, "manifest": {**made, **(group if ranks.together else {})}})
+    return log
 
 
-def begun(options: Options, init: NamedModel | None) -> Diffusion:
-    """The model at step 0: a baseline under the structural treatments, which depends on the seed alone, or on `init`.
-
-    Weights of the plain baseline are treated after loading, so that a treatment may start from them; those of a treated
-    one are loaded as they are.
-    """
-    plain = baseline(options.scale, objective=options.objective, beta_schedule=options.beta_schedule, seed=options.seed)
-    structure = [text for text in options.treatments if text not in execution_only(options.treatments)]
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(options.seed)
-        if init is None or init.diffusion.recipe != plain.recipe:
-            fresh = treat(plain, *structure)
-            return begin_from(init, fresh) if init else fresh
-        return treat(begin_from(init, plain), *structure)
+def stopped_by(stop: StopFlag, ranks: Ranks) -> str:
+    """What asked for the stop, and in which process; no matter which where several were asked."""
+    names = ranks.gather(stop.name)
+    rank = next((rank for rank, name in enumerate(names) if name), 0)
+    return f"{names[rank]}{f' at rank {rank}' if ranks.world_size > 1 else ''}"
 
 
-def in_words(diffusion: Diffusion) -> str:
-    """A model and the structural treatments of its recipe, as they are typed."""
-    written = [
-        f"{name}({', '.join(f'{key}={value}' for key, value in params.items())})" if params else name
-        for name, params in diffusion.recipe.treatments
-    ]
-    return f"{diffusion!r}, treatments: {' '.join(written) or 'none'},"
+def shares_of_work(ranks: Ranks, count: int, steps: int) -> list[int]:
+    """The images that each process has trained on, by rank. Raises `RuntimeError` where one has had none."""
+    counts: list[int] = ranks.gather(count)
+    for member, images in zip(ranks.members, counts, strict=True):
+        if steps and not images:
+            raise RuntimeError(f"{member} has trained on no image in {steps:,} steps: its device did no work.")
+        if ranks.world_size > 1:
+            print(f"{member}: {images:,} images")
+    return counts
 
 
-def begin_from(init: NamedModel, fresh: Diffusion) -> Diffusion:
-    """Put the weights of `init` into a fresh baseline. Raises `ValueError` where their recipes differ."""
-    if init.diffusion.recipe != fresh.recipe:
-        raise ValueError(
-            f"--init is {init.diffusion!r}, asked was {fresh!r}: choose the --scale, --objective and --beta-schedule "
-            "of those weights, or other weights."
-        )
-    load_tensors(fresh.model, model_tensors(init.diffusion.model))
-    return fresh
-
-
-def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
-    """Refuse to go on with a run that began with other weights than `--init` names now."""
-    starts = [entry for entry in read_log(folder / "log.jsonl") if entry["event"] == "start" and entry["step"] == 0]
-    begun = starts[-1].get("init") if starts else None
-    if (begun and begun["sha256"]) != (init and init.sha256):
-        before = f"the weights of {begun['source']}" if begun else "fresh weights"
-        asked = f"those of {init.source}" if init else "fresh ones"
-        raise ValueError(
-            f"{folder} holds a run that began with {before}, asked was {asked}: choose another --out, or the --init "
-            "of that run."
-        )
+def put_away(run: Run, end: End, log: TrainingLog, worked: list[int]) -> None:
+    """Write the checkpoint, and then either what a complete run leaves or the wish to go on."""
+    path = save_checkpoint(run.folder, end.state, keep=run.options.keep)
+    if run.ranks.together:
+        log.write("work", {"step": end.state.step, "images": worked})
+    if end.complete:
+        finish(run.options, path, end.state, log)
+    else:
+        ask_to_go_on(run.folder, end.why)
 
 
 def finish(options: Options, checkpoint: Path, state: TrainState, log: TrainingLog) -> None:
@@ -272,11 +257,12 @@ def held_out(diffusion: Diffusion, options: Options) -> HeldoutLoss:
 
 
 class Progress:
-    """The bar of a run and its log, fed by the same `StepInfo`: img/s, loss, time left."""
+    """The bar of a run and its log, fed by the same `StepInfo`: img/s, loss, time left; silent without a log."""
 
-    def __init__(self, log: TrainingLog, start: int, num_steps: int) -> None:
+    def __init__(self, log: TrainingLog | None, start: int, num_steps: int) -> None:
         self.log = log
-        self.bar = tqdm(initial=start, total=num_steps, unit="step", desc="training", dynamic_ncols=True)
+        how: dict[str, Any] = {"unit": "step", "desc": "training", "dynamic_ncols": True, "disable": log is None}
+        self.bar = tqdm(initial=start, total=num_steps, **how)
 
     def __enter__(self) -> Progress:
         return self
@@ -287,7 +273,7 @@ class Progress:
     def __call__(self, info: StepInfo) -> None:
         """Take in one step."""
         self.bar.update(1)
-        if info.loss is None:
+        if info.loss is None or self.log is None:
             return
         self.bar.set_postfix_str(f"loss {info.loss:.4f}, {info.img_per_s:,.1f} img/s", refresh=False)
         self.log.step(info)

@@ -7,8 +7,10 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 from course_utils.measure.blocks import blocks
 from course_utils.measure.ceilings import Ceilings, calibrate
+from course_utils.measure.collectives import LINKS, Forecast, Link, Messages, fit_link, forecast
 from course_utils.measure.comparison import Comparison, Ratio, Variant, compare, largest_difference
 from course_utils.measure.cores import cores_granted
+from course_utils.measure.gradient_noise import critical_batch, useful_share
 from course_utils.measure.hardware import DATASHEETS, Datasheet, Device, detect
 from course_utils.measure.manifests import manifest
 from course_utils.measure.memory import Memory, peak_memory
@@ -39,13 +41,17 @@ from course_utils.measure.work import Work, count
 
 __all__ = [
     "DATASHEETS",
+    "LINKS",
     "Ceilings",
     "Comparison",
     "Datasheet",
     "Device",
     "Evidence",
+    "Forecast",
     "LineProfile",
+    "Link",
     "Memory",
+    "Messages",
     "Profile",
     "ProfilerOverhead",
     "Ratio",
@@ -65,9 +71,12 @@ __all__ = [
     "compare",
     "cores_granted",
     "count",
+    "critical_batch",
     "detect",
     "extract",
+    "fit_link",
     "float32_arithmetic",
+    "forecast",
     "frechet_distance",
     "inception",
     "incompatible",
@@ -90,6 +99,7 @@ __all__ = [
     "same_pictures",
     "same_under_two_names",
     "trace",
+    "useful_share",
     "utilization",
     "verdict",
 ]

@@ -9,6 +9,7 @@ from course_utils.speedups.fewer_blocks import evaluation_share, fewer_blocks
 from course_utils.speedups.half_precision import half_precision, loss_scaler, needs_loss_scaling
 from course_utils.speedups.im2col import conv2d_loops, conv2d_unfold, im2col, im2col_bytes
 from course_utils.speedups.layout import compiled, compiler, layout
+from course_utils.speedups.parallel import data_parallel, distributed, replicated
 from course_utils.speedups.ranges import range_report
 from course_utils.speedups.registry import STRUCTURAL, TREATMENTS, exactness_of, execution_only, treat
 
@@ -21,6 +22,8 @@ __all__ = [
     "compiler",
     "conv2d_loops",
     "conv2d_unfold",
+    "data_parallel",
+    "distributed",
     "evaluation_share",
     "exactness_of",
     "execution_only",
@@ -32,5 +35,6 @@ __all__ = [
     "loss_scaler",
     "needs_loss_scaling",
     "range_report",
+    "replicated",
     "treat",
 ]

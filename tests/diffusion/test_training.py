@@ -61,14 +61,15 @@ def test_one_step_is_that_of_the_librarys_trainer_by_hand(tiny, batches):
         torch.testing.assert_close(weight, theirs[name], rtol=0, atol=1e-4, msg=name)
 
 
-def test_timesteps_and_noise_are_drawn_evenly_and_by_rank(tiny, batches):
+def test_timesteps_and_noise_are_drawn_evenly_and_of_its_own_for_each_process(tiny, batches):
     def record(into, model, process, x_0, t, eps):
         into.append((t, eps))
         return model.final_conv.bias.sum().expand(len(t))
 
     draws = {rank: [] for rank in (0, 1)}
     for rank, into in draws.items():
-        train(tiny(num_timesteps=4), batches, num_steps=40, rank=rank, loss=partial(record, into))
+        share = {"rank": rank, "world_size": 2}
+        train(tiny(num_timesteps=4), batches, num_steps=40, loss=partial(record, into), **share)
     t, eps = (torch.cat(parts) for parts in zip(*draws[0], strict=True))
     assert torch.bincount(t, minlength=4).min() > 160 / 4 - 4 * (160 * 3 / 16) ** 0.5
     assert abs(eps.mean()) < 4 / eps.numel() ** 0.5

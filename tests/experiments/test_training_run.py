@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from course_utils.diffusion import latest, load_checkpoint, load_weights
-from course_utils.experiments import training_run
-from course_utils.experiments.stopping import StopFlag
+from course_utils.experiments import stopping, training_run
+from course_utils.experiments.stopping import Agreed, StopFlag
 from course_utils.experiments.training_log import TrainingLog, read_log
 
 QUICK = ["--scale", "smoke", "--batch-size", "4", "--log-every", "1", "--heldout", "8"]
@@ -211,3 +211,49 @@ def test_weights_of_another_recipe_are_no_beginning(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no nowhere: name a checkpoint"):
         begun(tmp_path / "second", "--init", "nowhere")
     assert not (tmp_path / "second").exists()
+
+
+def test_a_stop_file_stops_it_and_it_asks_to_go_on(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("STOP", "REQUEUE"):
+        (out / name).touch()  # left behind by an earlier run: no reason to stop
+    monkeypatch.setattr(stopping, "LOOK_EVERY_S", 0)
+    step_logged = TrainingLog.step
+
+    def step_then_stop(log, info):
+        step_logged(log, info)
+        if info.step == 3:
+            assert not (out / "REQUEUE").exists()
+            (out / "STOP").touch()
+
+    monkeypatch.setattr(TrainingLog, "step", step_then_stop)
+    words = [*QUICK, "--num-steps", "5", "--out", str(out)]
+    assert training_run.main(words) == training_run.STOPPED
+    reached = load_checkpoint(out).step
+    assert reached == 4, "asked before the log of step 3 was written, and after step 4"
+    assert f"Stopped by the file STOP after step {reached}; type the same" in capsys.readouterr().err
+    assert (out / "REQUEUE").read_text() == f"Stopped by the file STOP after step {reached}\n"
+    assert training_run.main(words) == 0
+    assert load_checkpoint(out).step == 5
+    assert not (out / "REQUEUE").exists()
+    assert not (out / "STOP").exists()
+
+
+def test_a_stop_is_agreed_on_at_every_nth_question():
+    asked = []
+
+    def agree(flag):
+        asked.append(flag)
+        return True
+
+    stop = Agreed(lambda: False, agree, every=3)
+    assert [stop() for _ in range(7)] == [False, False, True, False, False, True, False]
+    assert asked == [False, False], "another process may want it"
+
+
+def test_a_launchers_second_ctrl_c_is_no_reason_to_leave_at_once():
+    with StopFlag(patient=True) as stop:
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        assert stop()
