@@ -178,11 +178,12 @@ def member(rank, **about):
 
 def together(port, members, words=("", ""), sizes=(2, 2)):
     """Let two processes meet, each in a thread; -> what each has met with, or its complaint."""
-    met = {}
+    met, stores = {}, []
 
     def come(rank):
         try:
-            met[rank] = meet(at(port, rank, sizes[rank]), members[rank], words[rank], timedelta(seconds=20))[1]
+            store, met[rank] = meet(at(port, rank, sizes[rank]), members[rank], words[rank], timedelta(seconds=20))
+            stores.append(store)  # kept until both have met, as a group of processes keeps it
         except (ValueError, TimeoutError) as error:
             met[rank] = str(error)
 
