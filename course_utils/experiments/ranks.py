@@ -166,7 +166,7 @@ def _speaking_as(place: Place) -> Iterator[None]:
             raise
         raise SystemExit(
             f"{place}, {socket.gethostname()}: another process of this run has ended or no longer answers; what that "
-            f"one said last is the reason. ({str(error).splitlines()[0][:200]})"
+            f"one said last is the reason. ({str(error).splitlines()[0][:120]})"
         ) from None
 
 

@@ -83,15 +83,20 @@ class Messages(Tabular):
 
     def table(self) -> Table:
         """One row a size: median, quartiles, what a link carried, and what the fitted ring says."""
-        link = fit_link(self.seconds, self.n)
+        try:
+            link: Link | None = fit_link(self.seconds, self.n)
+        except ValueError as error:  # times that do not grow, on a busy machine
+            link, told = None, str(error)
         rows = []
         for nbytes, seconds in self.seconds.items():
             low, high = np.quantile(self.samples_s[nbytes], [0.25, 0.75])
             carried = si_text(self.bus_bytes_per_s(nbytes), "B/s")
-            model = seconds_text(link.all_reduce_s(nbytes, self.n))
+            model = None if link is None else seconds_text(link.all_reduce_s(nbytes, self.n))
             spread = f"{seconds_text(low)} to {seconds_text(high)}"
             rows.append([bytes_text(nbytes), seconds_text(seconds), spread, carried, model])
-        note = f"{self.n} processes; {link}; furthest from the model: {misfit(link, self.seconds, self.n):.2f} times"
+        if link is not None:
+            told = f"{link}; furthest from the model: {misfit(link, self.seconds, self.n):.2f} times"
+        note = f"{self.n} processes; {told}"
         return Table(["message", "median", "quartiles", "a link carried", "fitted ring"], rows, note=note)
 
 

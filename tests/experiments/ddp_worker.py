@@ -66,7 +66,7 @@ def gradients(ranks: Ranks):
     return dict(zip((name for name, _ in diffusion.model.named_parameters()), stepper.optimizer.seen, strict=True))
 
 
-def trained(ranks: Ranks, num_steps=8, **options):
+def trained(ranks: Ranks, num_steps=5, **options):
     """The state after a few steps."""
     diffusion, batches, share = parts(ranks)
     if ranks.together:

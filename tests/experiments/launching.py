@@ -30,7 +30,7 @@ class Launched:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
 
-    def ended(self, timeout=900):
+    def ended(self, timeout=240):
         """Wait for the launcher; -> (exit status, standard output, standard error), once nothing of it is left."""
         try:
             out, err = self.process.communicate(timeout=timeout)

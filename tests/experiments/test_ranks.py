@@ -61,7 +61,7 @@ def test_weights_and_their_average_are_those_of_one_process(two, one):
 def test_every_process_reads_the_loss_of_all_and_counts_the_images_of_all(two, one):
     assert two[0]["losses"] == two[1]["losses"]
     assert two[0]["losses"] == pytest.approx(one["losses"], rel=1e-4)
-    assert [told["images_seen"] for told in two] == [64, 64] == [one["images_seen"]] * 2
+    assert [told["images_seen"] for told in two] == [40, 40] == [one["images_seen"]] * 2
 
 
 def test_pictures_are_those_of_one_process_to_the_bit(two, one):

@@ -14,7 +14,7 @@ from course_utils.diffusion import load_checkpoint
 from course_utils.experiments import sampling_run, training_run
 from course_utils.experiments.training_log import read_log
 
-NUM_STEPS = 40
+NUM_STEPS = 30
 WORDS = ("--batch-size", 4, "--heldout", 8, "--num-steps", NUM_STEPS, "--checkpoint-every", 20)
 
 

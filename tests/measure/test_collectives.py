@@ -178,3 +178,9 @@ def test_a_forecast_of_nothing_is_refused():
             forecast(LINKS["NVLink 4"], **{"ns": [2], "batch": 1, "image_s": 1.0, "nbytes": 1.0, **wrong})
     with pytest.raises(ValueError, match="hidden must be a share"):
         forecast(LINKS["NVLink 4"], [2], batch=1, image_s=1.0, nbytes=1.0, hidden=-0.1)
+
+
+def test_times_that_do_not_grow_are_shown_without_a_fit():
+    shown = str(Messages(2, {1024: [0.002], 2**20: [0.001]}))
+    assert "the times do not grow with the message" in shown
+    assert "2.00 ms" in shown
