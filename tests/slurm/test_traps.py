@@ -140,15 +140,10 @@ def test_without_b_a_signal_does_not_reach_what_the_batch_shell_runs_itself(clus
     assert not (tmp_path / "trapped").exists()
 
 
-def test_srun_forgets_the_cpus_of_the_job(cluster, sent, tmp_path):
-    text = HEAD + "#SBATCH --cpus-per-task=4\n{}srun bash -c 'echo ${{SLURM_CPUS_PER_TASK:-none}} >seen'\n"
-    faulty, mended = text.format(""), text.format("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK\n")
-    assert rules(faulty) == {"srun-drops-cpus"}
-    cluster.ended(sent(faulty))
-    assert (tmp_path / "seen").read_text() != "4\n"
-    assert rules(mended) == set()
-    cluster.ended(sent(mended))
-    assert (tmp_path / "seen").read_text() == "4\n"
+def test_srun_is_told_the_cpus_of_the_job():
+    text = HEAD + "#SBATCH --cpus-per-task=4\n{}srun hostname\n"
+    assert rules(text.format("")) == {"srun-drops-cpus"}
+    assert rules(text.format("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK\n")) == set()
 
 
 @pytest.mark.parametrize("fault", ["no-shebang", "line-ends"])
