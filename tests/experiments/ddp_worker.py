@@ -136,7 +136,9 @@ def part(ranks: Ranks, out: Path, happens=lambda step: None):
     with StopFlag(patient=True) as stop:
         end = training_run.run_training(asked(words), stop, ranks)
     ranks.wait()  # until the first process has written
-    return end.state.step, end.complete, end.why, (out / "REQUEUE").exists()
+    asks_to_go_on = (out / "REQUEUE").exists()
+    ranks.wait()  # until both have looked: the next part removes the file
+    return end.state.step, end.complete, end.why, asks_to_go_on
 
 
 def runs(ranks: Ranks, folder: Path):

@@ -20,7 +20,8 @@ def test_a_session_played_here_shows_what_the_lesson_says(cluster, name, tmp_pat
     monkeypatch.chdir(tmp_path)
     said = observed(name)
     assert said.startswith("# Live, on the slurm"), said
-    places = [said.find(words) for words in SHOWN[name]]
+    submitted = said.index("$ sbatch")  # the script is shown before it, with the same words in it
+    places = [said.find(words, submitted) for words in SHOWN[name]]
     assert -1 not in places, said
     assert places == sorted(places), said
     assert not list(tmp_path.iterdir())
