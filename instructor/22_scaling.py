@@ -1,7 +1,7 @@
 # %% [markdown] id="card" section="Card" kind="reading"
 # # Scaling
 #
-# **The question:** 1,024 GPUs, each with its own 128 pictures a step. How much of their time is useful: 95 %, 50 % or 5 %? Two processes on this machine and one formula will answer it, and then a second question turns out to matter more.
+# **The question:** 1,024 GPUs, each with its own 128 pictures a step. How much of their time is useful: nine tenths, a half or an eighth? Two processes on this machine and one formula will answer it, and then a second question turns out to matter more.
 #
 # About 60 minutes. Afterwards you can
 #
@@ -188,7 +188,7 @@ forecast
 plot_forecast({name: predicted(name, batch=128) for name in ("NVLink 4", "InfiniBand NDR", "Ethernet 25G")})
 
 # %% [markdown] id="noise-words"
-# By this model weak scaling looks cheap. Here is the second question: 1,024 × 128 = 131,072 pictures a step, of a set that has 50,000. Does a gradient get better by them?
+# So at 128 pictures each the exchange outlasts the backward pass from four GPUs on, and at a thousand nearly all is waiting, most of it for latencies. Larger batches or trees instead of a ring would mend that. But here is the second question: 1,024 × 128 = 131,072 pictures a step, of a set that has 50,000. Does a gradient get better by them?
 #
 # A batch's gradient is the true one plus noise, whose square falls as one over the batch. Data parallelism has the means to measure it: the squared norm of one shard's gradient, and of the mean after the exchange. Both together give the **critical batch** (McCandlish et al., 2018), at which noise and gradient are equally large. Beyond it a larger batch mostly measures more exactly what was known well enough.
 

@@ -47,15 +47,15 @@ class Link:
         return f"{self.name}: {seconds_text(self.alpha_s)} a message, {si_text(self.bytes_per_s, 'B/s')} one way"
 
 
-_TUNER = "latency of a ring's step in NCCL's tuner (src/graph/tuning.cc, protocol Simple)"
+_TUNER = "latency of a ring's step in the tuner of NCCL 2.19 and later (src/graph/tuning.cc, protocol Simple)"
 _WIRE = "line rate of the wire, reached by no program"
 LINKS = {
     link.name: link
     for link in (
         Link("NVLink 4", 3.4e-6, 450e9, f"NVIDIA H100 data sheet, half of 900 GB/s for both ways; {_TUNER}"),
         Link("NVLink 3", 3.4e-6, 300e9, f"NVIDIA A100 data sheet, half of 600 GB/s for both ways; {_TUNER}"),
-        Link("InfiniBand NDR", 9.6e-6, 50e9, f"NVIDIA DGX H100 user guide, a 400 Gbit/s port a GPU; {_TUNER}"),
-        Link("InfiniBand HDR", 9.6e-6, 25e9, f"NVIDIA DGX A100 user guide, a 200 Gbit/s port a GPU; {_TUNER}"),
+        Link("InfiniBand NDR", 14e-6, 50e9, f"NVIDIA DGX H100 user guide, a 400 Gbit/s port a GPU; {_TUNER}"),
+        Link("InfiniBand HDR", 14e-6, 25e9, f"NVIDIA DGX A100 user guide, a 200 Gbit/s port a GPU; {_TUNER}"),
         Link("Ethernet 25G", 50e-6, 3.125e9, f"{_WIRE}; 50 us for TCP through the kernel is an assumption"),
     )
 }
