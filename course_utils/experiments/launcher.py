@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -66,7 +67,7 @@ def _finished(
 ) -> tuple[int, str, str]:
     """Exit status, standard output and error stream of the command, once nothing of it is left."""
     pipe = subprocess.PIPE
-    started = subprocess.Popen(command, cwd=folder, env=dict(environment), stdout=pipe, stderr=pipe, text=True)
+    started = subprocess.Popen([*_dies_with_us(), *command], cwd=folder, env=dict(environment), stdout=pipe, stderr=pipe, text=True)
     try:
         out, err = started.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -74,6 +75,11 @@ def _finished(
     finally:
         _end(started)
     return started.returncode, out, err
+
+
+def _dies_with_us() -> list[str]:
+    """Words before a command so that SIGTERM reaches it when this process is killed; none where `setpriv` is missing."""
+    return ["setpriv", "--pdeathsig", "TERM"] if sys.platform == "linux" and shutil.which("setpriv") else []
 
 
 def _end(started: subprocess.Popen[str]) -> None:

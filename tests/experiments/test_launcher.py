@@ -1,5 +1,6 @@
 """torchrun as the kit starts it: what the processes get, how a failure is told, and that none is left."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -52,6 +53,24 @@ def test_what_does_not_end_is_ended(tmp_path):
     finally:
         _end(started)
     assert not any(psutil.pid_exists(pid) for pid in [*pids, started.pid])
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv (util-linux) is not installed")
+def test_nothing_outlives_a_program_that_was_killed(tmp_path):
+    """As by a kernel's restart, which leaves no time to say anything."""
+    program = written(
+        tmp_path,
+        "import os, time\nopen('pid' + os.environ['RANK'], 'w').write(str(os.getpid()))\ntime.sleep(600)\n",
+    )
+    words = f"from course_utils.experiments.launcher import launch\nlaunch({program!r}, show=False)"
+    parent = subprocess.Popen([sys.executable, "-c", words], cwd=tmp_path)
+    try:
+        pids = pids_in(tmp_path)
+    finally:
+        parent.kill()
+        parent.wait()
+    _, left = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=60)
+    assert not left
 
 
 def pids_in(folder):
