@@ -67,7 +67,9 @@ def _finished(
 ) -> tuple[int, str, str]:
     """Exit status, standard output and error stream of the command, once nothing of it is left."""
     pipe = subprocess.PIPE
-    started = subprocess.Popen([*_dies_with_us(), *command], cwd=folder, env=dict(environment), stdout=pipe, stderr=pipe, text=True)
+    started = subprocess.Popen(
+        [*_dies_with_us(), *command], cwd=folder, env=dict(environment), stdout=pipe, stderr=pipe, text=True
+    )
     try:
         out, err = started.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -78,7 +80,7 @@ def _finished(
 
 
 def _dies_with_us() -> list[str]:
-    """Words before a command so that SIGTERM reaches it when this process is killed; none where `setpriv` is missing."""
+    """Words before a command so that SIGTERM reaches it once this process is killed; none without `setpriv`."""
     return ["setpriv", "--pdeathsig", "TERM"] if sys.platform == "linux" and shutil.which("setpriv") else []
 
 

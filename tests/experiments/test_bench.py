@@ -1,12 +1,14 @@
 """The ladder at smoke scale: rows are found, variants agree, counters are exact, each number becomes a record."""
 
+import denoising_diffusion_pytorch.denoising_diffusion_pytorch as library
 import pytest
 import torch
 from accelerate.state import PartialState
+from torch.utils.data import DataLoader
 
 from course_utils.diffusion import baseline, load_images, scale
 from course_utils.experiments import bench
-from course_utils.experiments.rows import Setting, sampling
+from course_utils.experiments.rows import Setting, data_loading, sampling, training_step
 from course_utils.experiments.rows.data_loading import write_pngs
 from course_utils.experiments.rows.training_step import trainer_step
 from course_utils.measure import Comparison, Timing, count, load
@@ -100,6 +102,25 @@ def test_the_trainer_works_where_it_was_told_and_not_on_the_accelerator_it_finds
     elsewhere = Setting(scale("smoke"), images, torch.device("cuda"), tmp_path)
     with pytest.raises(RuntimeError, match="the Trainer works on cpu, wanted cuda"):
         trainer_step(elsewhere, folder, 16)
+
+
+def test_no_loader_takes_more_workers_than_cores_are_granted(monkeypatch, tmp_path):
+    asked = []
+
+    class Noting(DataLoader):
+        def __init__(self, *args, num_workers, **options):
+            asked.append(num_workers)
+            super().__init__(*args, num_workers=0, **options)
+
+    monkeypatch.setattr(library, "DataLoader", Noting)
+    monkeypatch.setattr(data_loading, "DataLoader", Noting)
+    for row in (data_loading, training_step):
+        monkeypatch.setattr(row, "cores_granted", lambda: 3)
+    setting = Setting(scale("smoke"), load_images(n=128), torch.device("cpu"), tmp_path)
+    folder = write_pngs(setting.images, tmp_path / "png", 128)
+    assert data_loading.library_pass(folder, 16)() == 128
+    trainer_step(setting, folder, 16)
+    assert asked == [3, 3]
 
 
 def test_both_samplers_draw_the_same_images_and_leave_the_generator_alone(tmp_path):

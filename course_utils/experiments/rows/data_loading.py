@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from course_utils.diffusion import Batches, ImageSet
 from course_utils.experiments.rows import Entries, Row, Setting
-from course_utils.measure import Variant
+from course_utils.measure import Variant, cores_granted
 
 __all__ = ["ROWS", "write_pngs"]
 
@@ -28,11 +27,15 @@ def write_pngs(images: ImageSet, folder: Path, n: int) -> Path:
 
 
 def library_pass(folder: Path, batch_size: int) -> Callable[[], int]:
-    """One pass with the library's `Dataset`, loaded as its `Trainer` does: a worker a CPU, started anew each pass."""
+    """One pass with the library's `Dataset`, loaded as its `Trainer` does: a worker a core, started anew each pass.
+
+    Cores are those granted to this process; the `Trainer` takes all of the machine, also those of other jobs.
+    """
     from denoising_diffusion_pytorch.denoising_diffusion_pytorch import Dataset
 
     dataset = Dataset(folder, (32, 32), augment_horizontal_flip=True, convert_image_to="RGB")
-    loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, num_workers=os.cpu_count() or 1, pin_memory=True)
+    workers = cores_granted()
+    loader = DataLoader(dataset, batch_size=batch_size, shuffle=True, num_workers=workers, pin_memory=True)
     return lambda: sum(len(batch) for batch in loader)
 
 

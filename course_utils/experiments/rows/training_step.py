@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import torch
 
@@ -20,7 +21,7 @@ from course_utils.experiments.claims import Claim, trained_alike
 from course_utils.experiments.one_step import training_step
 from course_utils.experiments.rows import EXECUTIONS, Entries, Row, Setting, possible
 from course_utils.experiments.rows.data_loading import write_pngs
-from course_utils.measure import Evidence, Variant, same_function
+from course_utils.measure import Evidence, Variant, cores_granted, same_function
 from course_utils.speedups import treat
 
 __all__ = ["ROWS"]
@@ -31,22 +32,24 @@ DEFAULT_BATCH = 16  # the Trainer's own default, and the least that it accepts
 
 
 def trainer_step(setting: Setting, folder: Path, batch: int) -> Callable[[], None]:
-    """One step of the library's `Trainer` at a time, with its bar written to nowhere."""
+    """One step of the library's `Trainer` at a time, with its bar written to nowhere and no more workers than cores
+    are granted to this process.
+    """
+    import denoising_diffusion_pytorch.denoising_diffusion_pytorch as library
     from accelerate.state import AcceleratorState, PartialState
-    from denoising_diffusion_pytorch import Trainer
 
     AcceleratorState._reset_state(reset_partial_state=True)  # one a process, or the second Trainer fails
     PartialState(cpu=setting.device.type == "cpu")  # or the Trainer takes whatever accelerator it finds
-    trainer = Trainer(
-        baseline(setting.scale).to(setting.device).as_library(),
-        folder,
-        train_batch_size=batch,
-        train_lr=1e-4,
-        save_and_sample_every=10**9,
-        results_folder=str(setting.scratch / "trainer"),
-        calculate_fid=False,
-    )
-
+    with mock.patch.object(library, "cpu_count", cores_granted):
+        trainer = library.Trainer(
+            baseline(setting.scale).to(setting.device).as_library(),
+            folder,
+            train_batch_size=batch,
+            train_lr=1e-4,
+            save_and_sample_every=10**9,
+            results_folder=str(setting.scratch / "trainer"),
+            calculate_fid=False,
+        )
     if trainer.device.type != setting.device.type:
         raise RuntimeError(
             f"the Trainer works on {trainer.device}, wanted {setting.device}: leave its row out by --only"
