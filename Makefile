@@ -1,12 +1,13 @@
 # The commands of the course. Written for GNU make 3.81 and later; every path is relative, so the folder may have spaces.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test check course clean _kit _kit_test
+.PHONY: help lab test check course release clean _kit _kit_test
 
 PYTHON ?= python3
 VENV := .venv/bin
 WORKERS ?= 2
 ARGS ?=
+COVERED := $(if $(wildcard instructor),--cov-fail-under=85)
 NO_PYTHON = echo "There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13." >&2; exit 1
 INSTALL = command -v "$(PYTHON)" >/dev/null || { $(NO_PYTHON); }; "$(PYTHON)" -I course_utils/classroom/install.py
 
@@ -25,7 +26,7 @@ lab: _kit ## Install the kit, copy the notebooks to my/, open JupyterLab on the 
 
 test: check ## Install what it needs, prove the repository (see check), run the whole test suite
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/python -m pytest -n $(WORKERS) --dist loadfile \
-		--cov --cov-report=term:skip-covered --cov-fail-under=85 $(ARGS)
+		--cov --cov-report=term:skip-covered $(COVERED) $(ARGS)
 
 check: _kit_test ## Style, types, import directions, and the proofs about the notebooks
 	$(VENV)/ruff check .
@@ -36,6 +37,9 @@ check: _kit_test ## Style, types, import directions, and the proofs about the no
 
 course: _kit ## Execute every notebook at this machine's scale; copies and an index in results/local/
 	@$(VENV)/python -m course_utils course $(ARGS)
+
+release: _kit ## Pack what students get into build/: no solutions, no hidden checks, proved
+	@$(VENV)/python -m course_utils build --release
 
 clean: ## Remove .venv, builds and caches; my/, data/ and results/ stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from course_utils.classroom.authoring.rhythm import check_answers, check_hints, 
 from course_utils.classroom.authoring.solutions import is_placeholder, regions, solved
 from course_utils.classroom.authoring.source import Source
 
-__all__ = ["PROOFS", "RUN_PROOF", "Proof"]
+__all__ = ["PROOFS", "RUN_PROOF", "Proof", "telling", "unsolved_run"]
+
+OPEN = "not answered yet"
 
 _TRIVIAL = re.compile(
     r"(?:else|try|finally|pass|break|continue|return \w+|(?:from \S+ )?import .*|for \w+ in range\(\w+\)):?"
@@ -75,16 +77,25 @@ def check_leaks(lessons: Sequence[Lesson]) -> Iterator[str]:
 
 
 def check_unsolved_run(lessons: Sequence[Lesson]) -> Iterator[str]:
-    """Complain where an unsolved copy does not run to its end at smoke scale."""
-    chosen = list(_with_student(lessons))
-    for lesson, student in (bar := tqdm(chosen, unit="notebook")):
-        bar.set_description(f"unsolved {lesson.name}")
+    """Complain where an unsolved copy does not run to its end at smoke scale, or a check there says nothing helpful."""
+    yield from unsolved_run({lesson.name: student for lesson, student in _with_student(lessons)})
+
+
+def unsolved_run(notebooks: Mapping[str, NotebookNode]) -> Iterator[str]:
+    """The same for student copies by name, where there are no sources."""
+    for name, notebook in (bar := tqdm(notebooks.items(), unit="notebook")):
+        bar.set_description(f"unsolved {name}")
         with tempfile.TemporaryDirectory(prefix="course-unsolved-") as folder:
-            copy = nbformat.from_dict(student)
+            copy = nbformat.from_dict(notebook)
             outcome = execute(copy, cwd=Path(folder), env=smoke_environment(Path(folder)), timeout_s=120)
-        bar.write(f"{lesson.name} unsolved: {outcome.wall_s:.1f} s")
+        bar.write(f"{name} unsolved: {outcome.wall_s:.1f} s")
         if not outcome.ok:
-            yield f"{lesson.name}, cell {outcome.failed_cell}: an unsolved copy stops here: {outcome.error}"
+            yield f"{name}, cell {outcome.failed_cell}: an unsolved copy stops here: {outcome.error}"
+            continue
+        for cell in copy.cells:
+            said = "".join(output.get("text", "") for output in cell.get("outputs", ()))
+            if "check" in cell.metadata.get("tags", ()) and OPEN not in said:
+                yield f"{name}, cell {cell.id}: the check of an open exercise does not say '{OPEN}'"
 
 
 PROOFS = (
@@ -97,7 +108,7 @@ PROOFS = (
     Proof("cells and words keep their limits", check_size),
     Proof("code keeps to the course's means", check_code),
 )
-RUN_PROOF = Proof("every unsolved copy runs to its end", check_unsolved_run)
+RUN_PROOF = Proof("every unsolved copy runs to its end and says what is open", check_unsolved_run)
 
 
 def _with_student(lessons: Sequence[Lesson]) -> Iterator[tuple[Lesson, NotebookNode]]:
@@ -123,6 +134,11 @@ def _secrets(source: Source) -> set[str]:
     """Lines that only an instructor may see: of solutions and of hidden checks, unless they say next to nothing."""
     lines = [line for cell in source.cells for region in regions(cell.text) for line in region.lines]
     lines += [line for cell in source.cells if "hidden-check" in cell.tags for line in cell.text.splitlines()]
+    return telling(lines)
+
+
+def telling(lines: Iterable[str]) -> set[str]:
+    """Those of the lines that say something about a solution, without their indentation."""
     return {line.strip() for line in lines if _is_telling(line.strip())}
 
 
