@@ -30,7 +30,7 @@ node=${SLURMD_NODENAME:-$(hostname -s)} login=${SITE_LOGIN:-${SLURM_SUBMIT_HOST:
   umask 077 # the token is for you alone, the log may be read by others
   echo "http://localhost:$MASTER_PORT/lab?token=$JUPYTER_TOKEN" >"$RUN_DIR/address-$SLURM_JOB_ID.txt"
 )
-echo "On your machine: ssh -N -L $MASTER_PORT:$node:$MASTER_PORT $USER@$login"
+echo "On your machine: ssh -N -L $MASTER_PORT:$node:$MASTER_PORT $(id -un)@$login"
 echo "then open the address in $RUN_DIR/address-$SLURM_JOB_ID.txt; scancel $SLURM_JOB_ID when you are done."
 supervise "${ENTER[@]}" python -m jupyterlab --no-browser --ip="$node" --port="$MASTER_PORT" --ServerApp.port_retries=0 \
   --ServerApp.root_dir="$KIT"

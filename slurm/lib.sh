@@ -17,6 +17,10 @@ stop_with() {
 
 [ -n "${SLURM_JOB_ID:-}" ] || stop_with "This is a job script: send it with \`sbatch slurm/$(basename "$0")\`, or see slurm/README.md."
 
+# The last task of an array has the number of the whole array: NUMBER_TASK names the task alone.
+JOB=$SLURM_JOB_ID
+[ -z "${SLURM_ARRAY_TASK_ID:-}" ] || JOB=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+
 # shellcheck source=slurm/lib/folders.sh
 . "$KIT/slurm/lib/folders.sh"
 # shellcheck source=slurm/lib/environment.sh
@@ -53,6 +57,7 @@ begin_job() {
   has_option --scale "$@" || OPTIONS+=(--scale "$SCALE")
   has_option --device "$@" || OPTIONS+=(--device "$DEVICE")
   OPTIONS+=("$@")
+  LOGGED=$(log_lines) # what an earlier job has logged is none of this one's speed
   print_header | tee -a "$RUN_DIR/provenance.txt"
   trap 'on_signal USR1' USR1
   trap 'on_signal TERM' TERM

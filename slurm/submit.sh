@@ -29,7 +29,7 @@ read_words() {
       --gpu=*) GPU=${1#*=} ;;
       --dry-run) DRY=yes ;;
       --) shift && COMMAND=("$@") && break ;;
-      -A | -p | -t | -J | -C | -w | -x | -d | -a | -q) SBATCH+=("$1" "${2:-}") && shift ;;
+      -A | -p | -t | -J | -C | -G | -w | -x | -d | -a | -q) SBATCH+=("$1" "${2:-}") && shift ;;
       -*) SBATCH+=("$1") ;;
       *) [ -z "$SCRIPT" ] || stop_with "Two scripts, $SCRIPT and $1: options of the command go behind --, sbatch options are written --name=value."
         SCRIPT=$1 ;;
@@ -82,14 +82,15 @@ check_account() {
 
 # Ask for GPUs as the site does; without --gpu, for those of the script's own line, unless sbatch options say it all.
 ask_gpus() {
-  local type count partition pair
+  local type count partition pair own
+  own=$(sed -n 's/^#SBATCH --gres=gpu:\([A-Za-z].*\)$/\1/p' "$SCRIPT")
   if [ -z "$GPU" ]; then
-    [ -z "$(sbatch_option gres)$(sbatch_option constraint C)$(sbatch_option gpus G)" ] || return 0
-    GPU=$(sed -n 's/^#SBATCH --gres=gpu:\([A-Za-z].*\)$/\1/p' "$SCRIPT")
-    [ -n "$GPU" ] || return 0
+    [ -z "$(sbatch_option gres)$(sbatch_option constraint C)$(sbatch_option gpus G)$(sbatch_option gpus-per-node)" ] || return 0
+    GPU=$own
   fi
+  [ -n "$GPU" ] || return 0
   type=${GPU%%:*} count=1
-  [ "$GPU" = "$type" ] || count=${GPU#*:}
+  if [ "$GPU" != "$type" ]; then count=${GPU#*:}; elif [[ $own == *:* ]]; then count=${own##*:}; fi
   [[ $count =~ ^[1-9][0-9]*$ ]] || stop_with "--gpu is $GPU, wanted a type, or a type and how many a node: a100 or a100:2."
   [[ -z $SITE_GPUS || " $SITE_GPUS " == *" $type "* ]] || stop_with "$SITE_NAME has no $type: --gpu takes one of $SITE_GPUS."
   case $SITE_GPU_STYLE in
@@ -123,6 +124,8 @@ check_environment() {
     [ -f "${COURSE_IMAGE:-}" ] || stop_with "The container image '${COURSE_IMAGE:-}' is missing: set COURSE_IMAGE to a .sif of this site."
   elif [ -z "${COURSE_CONDA_ENV:-}" ] && [ ! -x "${COURSE_VENV:-$KIT/.venv}/bin/python" ]; then
     stop_with "There is no environment in ${COURSE_VENV:-$KIT/.venv}: slurm/submit.sh env_build.sh --site $SITE makes one."
+  elif [ -z "${COURSE_CONDA_ENV:-}${COURSE_VENV:-}" ] && [ -f "$KIT/.venv/install.log" ] && [ ! -f "$KIT/.venv/course-stamp.json" ]; then
+    stop_with "The environment in $KIT/.venv is unfinished: wait until env-build is gone from \`squeue --me\`, then look at env-build-*.out."
   fi
 }
 
@@ -140,7 +143,7 @@ check_data() {
   local folder=${COURSE_DATA:-$KIT/data}
   [ "${COURSE_SCALE:-}" != smoke ] || return 0
   [ -f "$folder/cifar10.npz" ] || [ -d "$folder/cifar-10-batches-py" ] || [ -f "$folder/cifar-10-python.tar.gz" ] ||
-    stop_with "No CIFAR-10 in $folder: type \`python -m course_utils data --download\` here first (COURSE_SCALE=smoke does without)."
+    stop_with "No CIFAR-10 in $folder: type first (cd \"$folder\" && curl -fO https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz); COURSE_SCALE=smoke does without."
   [ -f "$KIT/data/base.safetensors" ] || stop_with "The kit's weights are missing in $KIT/data: git checkout -- data/base.safetensors"
 }
 
@@ -154,15 +157,33 @@ send() {
   local extra=() line
   while IFS= read -r line; do [ -z "$line" ] || extra+=("$line"); done <<<"$SITE_SBATCH"
   export COURSE_KIT=$KIT SITE_LOGIN
+  [ -z "$SITE_DEFAULT_PARTITION" ] || export SBATCH_PARTITION=${SBATCH_PARTITION:-$SITE_DEFAULT_PARTITION}
   line=(sbatch "${extra[@]}" "${SBATCH[@]}" "$SCRIPT" "${COMMAND[@]}")
   [ -z "$SITE_NOTE" ] || printf '%s: %s\n' "$SITE_NAME" "$SITE_NOTE"
+  exported
   printf '%q ' "${line[@]}" && printf '\n'
   if [ -n "$DRY" ]; then
     command -v sbatch >/dev/null || { echo "(no sbatch here: printed only)" && return 0; }
-    exec sbatch --test-only "${line[@]:1}"
+    echo "(dry run: Slurm is only asked, nothing is sent)"
+    sbatch --test-only "${line[@]:1}" || refused $?
+    return 0
   fi
   command -v sbatch >/dev/null || stop_with "There is no sbatch here: type this on a login node of $SITE_NAME."
-  exec "${line[@]}"
+  "${line[@]}" || refused $?
+}
+
+# What the job gets besides the line that is printed: both together are what to type for the same job.
+exported() {
+  local name
+  for name in COURSE_OVERLAY COURSE_IMAGE COURSE_CONTAINER_FLAGS COURSE_GPU SBATCH_PARTITION; do
+    [ -z "${!name:-}" ] || printf 'export %s=%q\n' "$name" "${!name}"
+  done
+}
+
+# What may be wrong when sbatch says no.
+refused() {
+  echo "Slurm refused the job. Accounts: $SITE_ACCOUNT_HINT. GPUs and constraints that there are: sinfo -o '%G %f'" >&2
+  exit "$1"
 }
 
 read_words "$@"

@@ -34,15 +34,20 @@ read -r -a words <<<"${treatments[cell / ${#seeds[@]}]}"
 seed=${seeds[cell % ${#seeds[@]}]}
 
 choose_scratch
-SWEEP_DIR=$RUNS/$(slug "${SWEEP_NAME:-$SLURM_JOB_NAME}")
-options=(--out "$SWEEP_DIR/$(slug "${words[*]}")-seed$seed" --seed "$seed")
+# Other options are another sweep: the same words typed again go on in the same folder.
+SWEEP_DIR=$RUNS/$(slug "${SWEEP_NAME:-$SLURM_JOB_NAME${COURSE_SCALE:+-$COURSE_SCALE}${*:+-$*}}")
+run_name() { printf '%s-seed%s' "$(slug "${treatments[$1 / ${#seeds[@]}]}")" "${seeds[$1 % ${#seeds[@]}]}"; }
+options=(--out "$SWEEP_DIR/$(run_name "$cell")" --seed "$seed")
 [ "${words[*]}" = none ] || options+=(--treatments "${words[@]}")
 
 # The first task, at its first start, sends the job that gathers: it waits for the whole array, however it ends.
 if [ "$cell" -eq "${SLURM_ARRAY_TASK_MIN:-0}" ] && [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ]; then
-  gather=(sbatch --dependency="afterany:${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" "$KIT/slurm/sweep_table.sh" "$SWEEP_DIR" "$cells")
+  runs=()
+  for ((i = 0; i < cells; i++)); do runs+=("$(run_name "$i")"); done
+  gather=(sbatch --dependency="afterany:${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}" "$KIT/slurm/sweep_table.sh" "$SWEEP_DIR" "${runs[@]}")
   [ -z "${SLURM_JOB_ACCOUNT:-}" ] || export SBATCH_ACCOUNT=$SLURM_JOB_ACCOUNT
-  env -u SLURM_CPUS_PER_TASK -u SLURM_TMPDIR COURSE_KIT="$KIT" "${gather[@]}" ||
+  own=(-u SLURM_CPUS_PER_TASK -u SLURM_TMPDIR -u SLURM_ARRAY_JOB_ID -u SLURM_ARRAY_TASK_ID)
+  env "${own[@]}" COURSE_KIT="$KIT" "${gather[@]}" ||
     echo "No job was sent that gathers the results; when the array is done, type: ${gather[*]}" >&2
 fi
 

@@ -1,6 +1,7 @@
-"""One table of a sweep's runs: what each reached, how fast, on what. `python slurm/sweep_table.py FOLDER [ASKED]`.
+"""One table of a sweep's runs: what each reached, how fast, on what. `python slurm/sweep_table.py FOLDER [NAMES]`.
 
-Standard library alone; reads `log.jsonl` of every run below FOLDER and writes FOLDER/table.md.
+Standard library alone; reads `log.jsonl` of the runs NAMES below FOLDER (of all that are there, without names) and
+writes FOLDER/table.md.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ COLUMNS = ("run", "step", "images seen", "held-out loss", "img/s", "device")
 def main(argv: list[str]) -> int:
     """Write and print the table; 1 where a run that was asked for is missing or not finished."""
     if not argv or not Path(argv[0]).is_dir():
-        print("usage: python slurm/sweep_table.py FOLDER [RUNS-THAT-WERE-ASKED-FOR]", file=sys.stderr)
+        print("usage: python slurm/sweep_table.py FOLDER [NAMES-OF-THE-RUNS-THAT-WERE-ASKED-FOR]", file=sys.stderr)
         return 2
     folder = Path(argv[0])
-    rows = [row(path) for path in sorted(folder.glob("*/log.jsonl"))]
-    asked = int(argv[1]) if len(argv) > 1 else len(rows)
-    text = table(rows, asked)
+    names = argv[1:] or [path.parent.name for path in folder.glob("*/log.jsonl")]
+    rows = [row(folder / name / "log.jsonl") for name in sorted(names)]
+    text = table(rows)
     (folder / ".table.md.tmp").write_text(text)
     (folder / ".table.md.tmp").replace(folder / "table.md")
     print(f"{folder / 'table.md'}\n\n{text}", end="")
-    done = sum(one["held-out loss"] is not None for one in rows)
-    return 0 if done >= asked else 1
+    return 0 if all(one["complete"] for one in rows) else 1
 
 
 def row(log: Path) -> dict[str, Any]:
     """What one run's log says last; the speed is the median of its readings (img/s), None where there is nothing."""
-    entries = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+    lines = log.read_text().splitlines() if log.exists() else []
+    entries = [json.loads(line) for line in lines if line.endswith("}")]
     steps = [entry for entry in entries if entry["event"] == "step"]
     starts = [entry for entry in entries if entry["event"] == "start"]
     losses = [entry["loss"] for entry in entries if entry["event"] == "heldout"]
@@ -46,6 +47,7 @@ def row(log: Path) -> dict[str, Any]:
         "held-out loss": losses[-1] if losses else None,
         "img/s": statistics.median(speeds) if speeds else None,
         "device": device(starts[-1]["manifest"]) if starts else None,
+        "complete": bool(steps and starts) and steps[-1]["step"] >= starts[-1]["num_steps"],
     }
 
 
@@ -55,18 +57,21 @@ def device(manifest: dict[str, Any]) -> str:
     return str(told.get("name", told) if isinstance(told, dict) else told)
 
 
-def table(rows: list[dict[str, Any]], asked: int) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: one line a run, and below it what makes the lines unlike."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(cell(one[name]) for name in COLUMNS) + " |" for one in rows]
     notes = []
-    if len({one["device"] for one in rows}) > 1:
+    if len({one["device"] for one in rows if one["device"]}) > 1:
         notes.append("The runs were made on different devices: compare their losses, not their speeds.")
     if len({one["images seen"] for one in rows}) > 1:
         notes.append("The runs saw different numbers of images: their losses are not those of an equal budget.")
-    done = sum(one["held-out loss"] is not None for one in rows)
-    if done < asked:
-        notes.append(f"{done} of {asked} runs are complete: send the same sbatch again, it goes on where they stopped.")
+    if missing := [one["run"] for one in rows if not one["device"]]:
+        notes.append(f"No log of {', '.join(missing)}: its task was not sent, or failed before the first step.")
+    done = sum(one["complete"] for one in rows)
+    if done < len(rows):
+        again = f"send the same sbatch again, with --array=0-{len(rows) - 1}: it goes on where they stopped."
+        notes.append(f"{done} of {len(rows)} runs are complete: {again}")
     return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 

@@ -12,7 +12,7 @@
 # needs: environment
 #
 # Gather a sweep into one table, table.md in its folder; sweep_array.sh sends it.
-#   sbatch slurm/sweep_table.sh FOLDER [RUNS-THAT-WERE-ASKED-FOR]
+#   sbatch slurm/sweep_table.sh FOLDER [NAMES-OF-THE-RUNS-THAT-WERE-ASKED-FOR]
 set -euo pipefail
 
 for KIT in "${COURSE_KIT:-}" "${SLURM_SUBMIT_DIR:-$PWD}" "${SLURM_SUBMIT_DIR:-$PWD}/.."; do [ -f "$KIT/slurm/lib.sh" ] && break; done

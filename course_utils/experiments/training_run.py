@@ -40,7 +40,7 @@ from course_utils.experiments.ranks import Ranks, alone, joined
 from course_utils.experiments.stopping import Agreed, StopFlag, ask_to_go_on
 from course_utils.experiments.training_log import TrainingLog, read_log
 from course_utils.experiments.training_options import STOPPED, Options, asked, described, parser, started_as
-from course_utils.experiments.training_start import begin_or_resume, origin
+from course_utils.experiments.training_start import begin_or_resume, changed_options, origin
 from course_utils.measure import manifest
 from course_utils.speedups import STRUCTURAL, distributed, loss_scaler, needs_loss_scaling
 
@@ -125,7 +125,8 @@ def begun_run(options: Options, stop: StopFlag, ranks: Ranks) -> Run:
     batch_size = options.batch_size or size.batch_size
     share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size, "device": ranks.device}
     batches = Counted(Batches(images, batch_size, seed=options.seed, **share))
-    told = {"options": described(options), "init": origin(init), "global_batch": batch_size * ranks.world_size}
+    told = {"options": described(options), "init": origin(init), "num_steps": num_steps}
+    told |= {"global_batch": batch_size * ranks.world_size}
     log = begun_log(folder, start, images, told, ranks) if ranks.first else None
     return Run(options, ranks, folder, start, num_steps, images, batches, diffusion, state, log)
 
@@ -195,11 +196,14 @@ def refuse_unlike(ranks: Ranks, images: ImageSet, start: int) -> None:
 
 
 def begun_log(folder: Path, start: int, images: ImageSet, told: dict[str, Any], ranks: Ranks) -> TrainingLog:
-    """Open the log and write what this start is: options, processes, manifest; say where its batch is a new one."""
+    """Open the log and write what this start is: options, processes, manifest; say what is new since the last one."""
     log = TrainingLog(folder / "log.jsonl", step=start)
     if start == 0:
         log.write("data", {"images": images.label, "count": len(images)})
-    before = [entry["global_batch"] for entry in read_log(log.path) if entry.get("global_batch")]
+    entries = read_log(log.path)
+    if start and (changed := changed_options(entries, told)):
+        print(f"From step {start:,} on with {changed}. For a run of its own choose another --out.")
+    before = [entry["global_batch"] for entry in entries if entry.get("global_batch")]
     if start and before and before[-1] != told["global_batch"]:
         print(
             f"From here on a step takes {told['global_batch']} images, so far it took {before[-1]}: some images come "

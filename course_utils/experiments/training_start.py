@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +15,9 @@ from course_utils.experiments.training_log import read_log
 from course_utils.experiments.training_options import Options
 from course_utils.speedups import STRUCTURAL, execution_only, treat
 
-__all__ = ["begin_or_resume", "origin"]
+__all__ = ["begin_or_resume", "changed_options", "origin"]
+
+LEARNING = ("lr", "ema_decay")  # what may change from one start to the next, and changes what is learned
 
 
 def origin(init: NamedModel | None) -> dict[str, object] | None:
@@ -94,3 +98,11 @@ def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
             f"{folder} holds a run that began with {before}, asked was {asked}: choose another --out, or the --init "
             "of that run."
         )
+
+
+def changed_options(entries: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> str:
+    """The options of what is learned that differ from those of the last start in a log, as words; blank for none."""
+    last = next((entry["options"] for entry in reversed(entries) if entry["event"] == "start"), {})
+    new = {name: told["options"].get(name) for name in LEARNING if name in last}
+    found = [f"--{name.replace('_', '-')} {now}, so far {last[name]}" for name, now in new.items() if now != last[name]]
+    return "; ".join(found)

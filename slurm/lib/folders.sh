@@ -20,11 +20,12 @@ choose_scratch() {
 
 leave_tmpdir() { [ -z "${OWN_TMPDIR:-}" ] || rm -rf "$OWN_TMPDIR"; }
 
-# The run's folder depends on the job's name, the scale and the options alone, so the same words typed again go on there.
+# The run's folder depends on the job's name, the scale, the options and a GPU other than the script's own, so the same
+# words typed again go on there.
 choose_run_dir() {
   local given name
   given=$(option_value --out "$@")
-  name=${COURSE_RUN:-$(slug "$SLURM_JOB_NAME-$SCALE${*:+-}$*")}
+  name=${COURSE_RUN:-$(slug "$SLURM_JOB_NAME${OTHER:+-$OTHER}-$SCALE${*:+-}$*")}
   RUN_DIR=${given:-$RUNS/$name}
   mkdir -p "$RUN_DIR" 2>/dev/null || stop_with "The run's folder $RUN_DIR cannot be made: is its disk full, or not yours? COURSE_RUNS names another place."
   RUN_DIR=$(cd "$RUN_DIR" && pwd)
@@ -40,10 +41,10 @@ slug() {
 claim_run_dir() {
   local owner=''
   [ ! -f "$RUN_DIR/JOB" ] || read -r owner <"$RUN_DIR/JOB" || true
-  if [ -n "$owner" ] && [ "$owner" != "$SLURM_JOB_ID" ] && [ -n "$(squeue -h -j "$owner" -t RUNNING,COMPLETING -o %i 2>/dev/null)" ]; then
+  if [ -n "$owner" ] && [ "$owner" != "$JOB" ] && [ -n "$(squeue -h -j "$owner" -t RUNNING,COMPLETING -o %i 2>/dev/null)" ]; then
     stop_with "Job $owner works in $RUN_DIR: wait for it, scancel it, or name another folder with COURSE_RUN=name."
   fi
-  echo "$SLURM_JOB_ID" 2>/dev/null >"$RUN_DIR/JOB" || stop_with "$RUN_DIR cannot be written: its disk is full, or it is not yours. COURSE_RUNS names another place."
+  echo "$JOB" 2>/dev/null >"$RUN_DIR/JOB" || stop_with "$RUN_DIR cannot be written: its disk is full, or it is not yours. COURSE_RUNS names another place."
 }
 
 # Refuse to begin where a checkpoint would not fit: `df` says what is free, and a file that is written says more (quotas).
@@ -69,7 +70,7 @@ check_data() {
   for folder in "${places[@]}"; do
     [ -z "$folder" ] || ! has_cifar10 "$folder" || return 0
   done
-  stop_with "No CIFAR-10 in ${COURSE_DATA:-$KIT/data}: on the login node, type \`python -m course_utils data --download\` first."
+  stop_with "No CIFAR-10 in ${COURSE_DATA:-$KIT/data}: on the login node, type first: (cd \"$KIT/data\" && curl -fO https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz)"
 }
 
 has_cifar10() {

@@ -1,16 +1,19 @@
 # shellcheck shell=bash
 # Which GPU was asked for, which one is here: a number must never come from another GPU than it says.
 
-# check_gpus FALLBACK: compares asked and seen on every node; sets SCALE, DEVICE, GPUS (names here), ASKED.
+# check_gpus FALLBACK: compares asked and seen on every node; sets SCALE, DEVICE, GPUS (names here),
+# ASKED, and OTHER where another type was asked for than the script is named after.
 check_gpus() {
   local fallback=$1 node names
-  SCALE=${COURSE_SCALE:-gpu} DEVICE=cuda GPUS='' ASKED=''
+  SCALE=${COURSE_SCALE:-gpu} DEVICE=cuda GPUS='' ASKED='' OTHER=''
   if [ "$fallback" = none ]; then
     SCALE=${COURSE_SCALE:-smoke} DEVICE=cpu
     return
   fi
   ASKED=$(asked_gpus)
   ASKED=${ASKED:-${COURSE_GPU:-$fallback}}
+  # shellcheck disable=SC2034 # folders.sh reads it
+  [ "$fallback" = any ] || [ "$ASKED" = "$fallback" ] || OTHER=$ASKED
   if ! has_driver; then
     SCALE=smoke DEVICE=cpu
     return
@@ -54,7 +57,7 @@ has_driver() {
 # names one.
 asked_gpus() {
   local shown type
-  shown=$(scontrol -o show job "$SLURM_JOB_ID" 2>/dev/null || true)
+  shown=$(scontrol -o show job "$JOB" 2>/dev/null || true)
   type=$(sed -n 's/.* TresPer[A-Za-z]*=[^ ]*gres[:/]gpu[:/=]\([A-Za-z][^:, ]*\).*/\1/p' <<<"$shown")
   if [ -z "$type" ]; then
     type=$(sed -n 's/.* Features=\([^ ]*\).*/\1/p' <<<"$shown" | grep -oiE '\b(rtx_?pro_?|rtx_?|gtx_?|gh|gb|mi|[abhklptv])[0-9]+\w*' | paste -sd '|' - || true)

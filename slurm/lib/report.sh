@@ -5,7 +5,7 @@ MAX_RESTARTS=${COURSE_MAX_RESTARTS:-20}
 
 print_header() {
   local line
-  printf '== %s, job %s, start %s of at most %s, %s\n' "$SLURM_JOB_NAME" "$SLURM_JOB_ID" \
+  printf '== %s, job %s, start %s of at most %s, %s\n' "$SLURM_JOB_NAME" "$JOB" \
     "$((${SLURM_RESTART_COUNT:-0} + 1))" "$((MAX_RESTARTS + 1))" "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
   line="${SLURM_JOB_NODELIST:-$(hostname -s)}: ${SLURM_NNODES:-1} node(s), $CORES cores a task, $OMP_NUM_THREADS threads a process"
   printf '%-12s %s\n' commit "$(commit)" node "$line" GPU "$(gpu_line)" environment "$ENVIRONMENT" versions "$VERSIONS" \
@@ -34,8 +34,9 @@ gpu_line() {
 }
 
 print_footer() {
-  printf '== end of job %s: status %s after %s s\n' "$SLURM_JOB_ID" "$1" "$SECONDS"
-  printf '%-12s %s\n' 'GPU use' "$(gpu_use)" memory "$(host_memory)" speed "$(last_speed)"
+  printf '== end of job %s: status %s after %s s\n' "$JOB" "$1" "$SECONDS"
+  printf '%-12s %s\n' memory "$(host_memory)"
+  [ -z "$ASKED" ] || printf '%-12s %s\n' 'GPU use' "$(gpu_use)" speed "$(last_speed)"
 }
 
 # Mean use, peak memory, mean power and energy over the looks at the GPUs; energy is power times the job's time.
@@ -62,14 +63,21 @@ host_memory() {
   if [[ $group == *job_* ]] && peak=$(cat "$group/memory.peak" 2>/dev/null); then
     printf 'peak %s MiB of the node' "$((peak / 1048576))"
   else
-    printf 'not readable (no control group for this job); where there is accounting: sacct -j %s -o MaxRSS' "$SLURM_JOB_ID"
+    printf 'not readable (no control group for this job); where there is accounting: sacct -j %s -o MaxRSS' "$JOB"
   fi
 }
 
-# What the training log says last.
+# How many lines the training log has.
+log_lines() {
+  local count=0
+  [ ! -f "$RUN_DIR/log.jsonl" ] || count=$(wc -l <"$RUN_DIR/log.jsonl")
+  printf '%s' "$count"
+}
+
+# What the training log says last of this start.
 last_speed() {
   local speed=''
-  [ ! -f "$RUN_DIR/log.jsonl" ] || speed=$(sed -n 's/.*"img_per_s": \([0-9.]*\).*/\1/p' "$RUN_DIR/log.jsonl" | tail -n 1)
+  [ ! -f "$RUN_DIR/log.jsonl" ] || speed=$(tail -n "+$((LOGGED + 1))" "$RUN_DIR/log.jsonl" | sed -n 's/.*"img_per_s": \([0-9.]*\).*/\1/p' | tail -n 1)
   printf '%s' "${speed:+$speed img/s, the last reading of log.jsonl}"
-  [ -n "$speed" ] || printf 'no reading'
+  [ -n "$speed" ] || printf 'no reading: this start logged no step'
 }

@@ -130,6 +130,18 @@ def test_numbers_that_make_no_sense_are_named(words, complaint):
         training_run.main(words)
 
 
+def test_what_learns_in_another_way_from_some_step_on_is_said(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "run"), "--checkpoint-every", "1"]
+    training_run.main([*QUICK, *out, "--num-steps", "1"])
+    training_run.main([*QUICK, *out, "--num-steps", "2"])
+    assert "From step" not in capsys.readouterr().out
+    training_run.main([*QUICK, *out, "--num-steps", "3", "--lr", "0.01"])
+    said = "From step 2 on with --lr 0.01, so far 0.0002. For a run of its own choose another --out."
+    assert said in capsys.readouterr().out
+    starts = [entry for entry in read_log(tmp_path / "run" / "log.jsonl") if entry["event"] == "start"]
+    assert [entry["num_steps"] for entry in starts] == [1, 2, 3]
+
+
 def test_a_learning_rate_that_explodes_is_named_with_its_step_and_not_saved(tmp_path):
     out = tmp_path / "run"
     with pytest.raises(ValueError, match=r"at step \d+: lower the learning rate"):

@@ -69,7 +69,7 @@ def test_a_gpu_is_what_was_asked_for_or_not(asked, seen, same):
 )
 def test_what_was_asked_for_is_read_from_the_job(program, shown, asked):
     folder = program("scontrol", f"echo 'JobName=x {shown} end=1'")
-    assert shell("asked_gpus", "gpus", PATH=f"{folder}:/usr/bin:/bin", SLURM_JOB_ID="1") == (0, asked)
+    assert shell("asked_gpus", "gpus", PATH=f"{folder}:/usr/bin:/bin", JOB="1") == (0, asked)
 
 
 def test_a_node_with_a_driver_and_no_gpu_stops_the_job_with_its_name():
@@ -157,7 +157,7 @@ def test_only_a_job_that_runs_and_was_not_restarted_too_often_goes_back(program,
     folder = program("scontrol", f'echo "$@" >"{tmp_path}/asked"')
     variables = {
         "PATH": f"{folder}:/usr/bin:/bin",
-        "SLURM_JOB_ID": "7",
+        "JOB": "7_1",  # the second task of an array
         "SLURM_RESTART_COUNT": restarts,
         "MAX_RESTARTS": "20",
     }
@@ -165,4 +165,34 @@ def test_only_a_job_that_runs_and_was_not_restarted_too_often_goes_back(program,
     assert said in printed
     assert (tmp_path / "asked").exists() is sent
     if sent:
-        assert (tmp_path / "asked").read_text() == "requeue 7\n"
+        assert (tmp_path / "asked").read_text() == "requeue 7_1\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "warned_after", "back"),
+    [
+        ("00:03:00", "1", False),  # warned 180 s ahead: at once, and so at each start
+        ("00:10:00", "1", True),  # somebody asked for it by hand
+        ("00:04:00", "61", True),  # a minute of work a start
+        ("1-00:00:00", "1", True),
+        ("UNLIMITED", "1", True),
+    ],
+)
+def test_a_time_limit_no_longer_than_its_warning_is_said_and_not_tried_again(program, limit, warned_after, back):
+    program("squeue", "echo RUNNING")
+    program("sleep", "exit 0")
+    folder = program("scontrol", f"[ \"$1\" = requeue ] || echo 'JobId=7 RunTime=00:00:01 TimeLimit={limit} End=x'")
+    variables = {"PATH": f"{folder}:/usr/bin:/bin", "JOB": "7", "MAX_RESTARTS": "20", "WARNED_AFTER": warned_after}
+    _, printed = shell("requeue", "running", **variables)
+    assert ("sent back to the queue; the next start" in printed) is back
+    assert ("Ask for --time=00:10:00 or more" in printed) is not back
+
+
+def test_the_speed_is_that_of_this_start_alone(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"event": "step", "img_per_s": 31.5}\n')
+    begun = "LOGGED=$(log_lines)"
+    later = """echo '{"event": "step", "img_per_s": 7.25}' >>"$RUN_DIR/log.jsonl\""""
+    assert shell(f"{begun}; last_speed", "report", RUN_DIR=str(tmp_path))[1] == "no reading: this start logged no step"
+    said = shell(f"{begun}; {later}; last_speed", "report", RUN_DIR=str(tmp_path))[1]
+    assert said == "7.25 img/s, the last reading of log.jsonl"

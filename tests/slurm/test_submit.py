@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def submit(kit, program, tmp_path):
         done = subprocess.run(
             ["bash", "slurm/submit.sh", *words],
             cwd=kit,
-            env={**kept, **variables},
+            env={name: value for name, value in {**kept, **variables}.items() if value is not None},
             capture_output=True,
             text=True,
             check=False,
@@ -40,6 +41,7 @@ def test_the_four_sites_are_there():
     ("site", "gpu", "asked"),
     [
         ("generic", "a100:2", ["--gres=gpu:a100:2"]),
+        ("generic", "h200", ["--gres=gpu:h200:1"]),
         ("nyu-greene", "rtx8000", ["--gres=gpu:rtx8000:1"]),
         ("nyu-torch", "h200:4", ["--comment=preemption=yes;requeue=true", "--gres=gpu:4", "--constraint=h200"]),
         ("nyu-burst", "a100", ["--requeue", "--gres=gpu:1", "--partition=c12m85-a100-1"]),
@@ -52,6 +54,50 @@ def test_each_site_is_asked_in_its_own_words(submit, site, gpu, asked):
     script = ["slurm/train_a100.sh", "--num-steps", "4"]
     assert [word for word in sent if word != "--account=torch_pr_1_course"] == [*asked, *script]
     assert "sbatch " in said
+
+
+def test_a_type_alone_leaves_the_scripts_number_of_gpus(submit):
+    assert "--gres=gpu:h200:2" in submit("train_multi_gpu", "--gpu", "h200")[1]
+    assert "--gres=gpu:h200:4" in submit("train_multi_gpu", "--gpu", "h200:4")[1]
+    assert not [word for word in submit("train_a100", "--gpus-per-node=a100:1")[1] if "gres" in word]
+
+
+def test_a_site_that_wants_a_partition_gets_one_for_every_script_and_what_it_sends(submit, tmp_path):
+    (tmp_path / "bin/sbatch").write_text(f'#!/bin/sh\necho "$SBATCH_PARTITION" >"{tmp_path}/words"\n')
+    status, sent, said = submit("smoke.sh", "--site", "nyu-burst", "-A", "x")
+    assert (status, sent) == (0, ["n1s8-t4-1"]), said
+    assert "export SBATCH_PARTITION=n1s8-t4-1" in said
+
+
+def test_what_slurm_refuses_comes_with_where_to_look(submit, tmp_path):
+    (tmp_path / "bin/sbatch").write_text("#!/bin/sh\necho sbatch: error: no such account >&2; exit 1\n")
+    for words in ([], ["--dry-run"]):
+        status, _, said = submit("smoke.sh", "--site", "nyu-torch", "-A", "torch_pr_1_x", *words)
+        assert status == 1
+        assert "Slurm refused the job. Accounts: my_slurm_accounts lists yours" in said
+        assert ("dry run: Slurm is only asked" in said) is bool(words)
+
+
+def test_an_environment_that_is_still_being_built_is_said(submit, kit, tmp_path):
+    own = kit / ".venv"
+    target = own.readlink()
+    own.unlink()
+    try:
+        (own / "bin").mkdir(parents=True)
+        (own / "bin/python").symlink_to(sys.executable)
+        (own / "install.log").touch()
+        status, sent, said = submit("train_a100.sh")
+        assert (status, sent) == (2, [])
+        assert "is unfinished: wait until env-build is gone from" in said
+        (own / "course-stamp.json").touch()
+        assert submit("train_a100.sh")[0] == 0
+    finally:
+        shutil.rmtree(own)
+        own.symlink_to(target)
+
+
+def test_a_shell_without_a_users_name_will_do(submit):
+    assert submit("train_a100.sh", "--site", "nyu-greene", "-A", "x", USER=None)[0] == 0
 
 
 def test_the_scripts_own_gpu_is_asked_for_unless_the_words_say_it(submit):
