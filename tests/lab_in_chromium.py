@@ -36,6 +36,14 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(({ model }) 
   type: model.type, source: model.sharedModel.source, count: model.executionCount ?? null,
   errors: (model.outputs?.toJSON() ?? []).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
 }))"""
+IN_KERNEL = """async code => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel
+  const asked = kernel.requestExecute({ code, store_history: false })
+  let printed = ''
+  asked.onIOPub = ({ content }) => { printed += content.text ?? content.evalue ?? '' }
+  await asked.done
+  return printed
+}"""
 HEIGHTS = """panel => {  // of what is on screen, and of the page down to the end of its last cell
   const last = [...panel.querySelectorAll('.jp-Cell')].at(-1)
   return [panel.clientHeight, last.getBoundingClientRect().bottom - panel.getBoundingClientRect().top]
@@ -115,19 +123,40 @@ def chromium():
 
 def visit(browser, lab: str, notebook: str, shots: Path) -> list[str]:
     """Open my/NOTEBOOK in a new window, run all its cells, photograph it; returns what was wrong, [] when nothing."""
+    with opened(browser, lab, notebook) as (page, problems):
+        run_all(page, problems)
+        photograph(page, shots, notebook.removesuffix(".ipynb"))
+    return problems
+
+
+@contextmanager
+def opened(browser, lab: str, notebook: str):
+    """my/NOTEBOOK in a new window, its kernel ready: yields the page, and a list that grows by whatever goes wrong."""
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
     problems: list[str] = []
     _listen(page, problems)
     page.goto(f"{lab}/lab/tree/my/{notebook}?reset")
     page.wait_for_function(IDLE, timeout=60_000)
+    yield page, problems
+    page.evaluate("() => jupyterapp.commands.execute('kernelmenu:shutdown')")
+    page.close()
+
+
+def run_all(page, problems: list[str]) -> None:
+    """Run all cells of the open notebook; errors of cells, cells that were not run and dialogs join the problems."""
     page.evaluate(RUN_ALL)
     page.wait_for_function(IDLE, timeout=120_000)
     problems += _cell_problems(page.evaluate(CELLS))
     problems += [f"a dialog is open: {dialog.inner_text()}" for dialog in page.locator(".jp-Dialog").all()]
-    _photograph(page, shots, notebook.removesuffix(".ipynb"))
-    page.evaluate("() => jupyterapp.commands.execute('kernelmenu:shutdown')")
-    page.close()
-    return problems
+
+
+def in_kernel(page, expression: str):
+    """The value of a Python expression in the kernel of the open notebook; it has to fit into JSON."""
+    printed = page.evaluate(IN_KERNEL, f"import json; print(json.dumps({expression}))")
+    try:
+        return json.loads(printed)
+    except ValueError as error:
+        raise AssertionError(f"{expression} gave no value but {printed!r}") from error
 
 
 def _listen(page, problems: list[str]) -> None:
@@ -154,7 +183,7 @@ def _cell_problems(cells: list[dict]) -> list[str]:
     return problems + [f"cell {i} was not run" for i in skipped]
 
 
-def _photograph(page, shots: Path, name: str) -> None:
+def photograph(page, shots: Path, name: str) -> None:
     """The window as it opened, NAME_00.png, then the notebook from top to end, a screen each, NAME_01.png and on."""
     shots.mkdir(parents=True, exist_ok=True)
     for old in shots.glob(f"{name}_[0-9][0-9].png"):

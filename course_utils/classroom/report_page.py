@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from course_utils.atomic import replacing
 from course_utils.classroom.authoring.folders import find_folders
+from course_utils.classroom.guess_calibration import collected
 from course_utils.classroom.places import Place, place_of
 from course_utils.classroom.predictions import History, histories
 from course_utils.classroom.progress import Question, incomplete, questions
@@ -98,6 +99,8 @@ def _page(found: Contents) -> str:
 {_machine(found)}
 <h2>Prediction and measurement</h2>
 {_predictions(found)}
+<h2>Calibration</h2>
+{_calibration(found)}
 <h2>Staircase</h2>
 {_staircase(found.kept)}
 <h2>Incomplete</h2>
@@ -147,6 +150,17 @@ def _prediction(one: Question, known: History | None, place: Place) -> list[str]
     return [_escaped(cell) for cell in cells]
 
 
+def _calibration(found: Contents) -> str:
+    """How often the guesses hit, and against what was said of them: table and figure."""
+    known = collected(found.told.values())
+    if not known.guessed:
+        return "<p>No guess has a measurement beside it yet.</p>"
+    told = known.table()
+    drawn = _inline(known.figure(), "guess over measurement of each question, and hits against stated confidence")
+    rows = [[_escaped(str(cell)) for cell in row] for row in told.rows]
+    return f'{_table(told.columns, rows)}\n{drawn}\n<p class="quiet">{_escaped(told.note or "")}</p>'
+
+
 def _staircase(kept: Steps) -> str:
     """The figure, and a table of steps with the reasons of each verdict below it."""
     if not kept.kept:
@@ -159,7 +173,8 @@ def _staircase(kept: Steps) -> str:
         rows.append(f'<tr class="step">{_cells(map(_escaped, cells))}</tr>')
         rows.append(f'<tr class="reasons"><td colspan="{len(names)}">{_escaped(" ".join(one.reasons))}</td></tr>')
     head = "".join(f"<th>{name}</th>" for name in names)
-    figure = _inline(draw_staircase(list(kept), "Faster, and as good?"))
+    label = "speed-up and quality of each step, as in the table"
+    figure = _inline(draw_staircase(list(kept), "Faster, and as good?"), label)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{chr(10).join(rows)}\n</tbody></table>"
     return f'{figure}\n{table}\n<p class="quiet">{_escaped(kept.note())}</p>'
 
@@ -170,14 +185,14 @@ def _missing(said: Sequence[str]) -> str:
     return "<ul>\n" + "\n".join(f"<li>{_escaped(one)}</li>" for one in said) + "\n</ul>"
 
 
-def _inline(figure: Figure) -> str:
+def _inline(figure: Figure, label: str) -> str:
     """A figure as an SVG element of the page, without what names an address outside it."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", metadata=nothing)
     text = buffer.getvalue()
     drawn = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text[text.index("<svg") :])
-    return drawn.replace("<svg", '<svg role="img" aria-label="speed-up and quality of each step, as in the table"', 1)
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
 def _table(names: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

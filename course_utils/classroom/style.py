@@ -26,6 +26,7 @@ FIXED = {
     "backward": PALETTE[1],
     "bf16": PALETTE[1],
     "compute": PALETTE[1],
+    "launch": PALETTE[2],
     "ddim": PALETTE[1],
     "train": PALETTE[0],
     "held-out": PALETTE[1],

@@ -102,7 +102,7 @@ def refuse_other_origin(folder: Path, init: NamedModel | None) -> None:
 
 def changed_options(entries: Sequence[Mapping[str, Any]], told: Mapping[str, Any]) -> str:
     """The options of what is learned that differ from those of the last start in a log, as words; blank for none."""
-    last = next((entry["options"] for entry in reversed(entries) if entry["event"] == "start"), {})
+    last: Mapping[str, Any] = next((entry["options"] for entry in reversed(entries) if entry["event"] == "start"), {})
     new = {name: told["options"].get(name) for name in LEARNING if name in last}
     found = [f"--{name.replace('_', '-')} {now}, so far {last[name]}" for name, now in new.items() if now != last[name]]
     return "; ".join(found)

@@ -121,6 +121,18 @@ def test_a_guess_without_a_measurement_is_incomplete_and_one_made_afterwards_is_
     assert found.row("01_more")[3] == "2x (changed after measuring)"
 
 
+def test_hit_rates_stand_with_their_figure(tmp_path):
+    assert "No guess has a measurement beside it yet." in page(report(tmp_path / "r.html")).words
+    predict("How long?", 10, unit="s", confidence=0.9).reveal(12.0)
+    predict("How much?", 9, unit="x", key="much", confidence=0.9).reveal(5.0)
+    path = report(tmp_path / "r.html")
+    found = page(path)
+    assert found.row("within a factor of 1.5")[1:] == ["1 of 2", "50%"]
+    assert found.row("within a factor of 2")[1:] == ["2 of 2", "100%"]
+    assert found.row("said 90% sure: within 1.5")[1:] == ["1 of 2", "50%"]
+    assert path.read_text().count("<svg") == 1
+
+
 def test_a_measurement_from_elsewhere_says_so(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_SCALE", "gpu")
     predict("How long?", 5, unit="s").reveal(5.0)
