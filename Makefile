@@ -1,7 +1,7 @@
 # The commands of the course. Written for GNU make 3.81 and later; every path is relative, so the folder may have spaces.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help lab test check course release clean _kit _kit_test
+.PHONY: help lab test check course release grade clean _kit _kit_test
 
 PYTHON ?= python3
 VENV := .venv/bin
@@ -40,6 +40,10 @@ course: _kit ## Execute every notebook at this machine's scale; copies and an in
 
 release: _kit ## Pack what students get into build/: no solutions, no hidden checks, proved
 	@$(VENV)/python -m course_utils build --release
+
+grade: _kit_test ## Grade the folders and archives in SUBMISSIONS into GRADES
+	@test -n "$(SUBMISSIONS)" -a -n "$(GRADES)" || { echo "Say which: make grade SUBMISSIONS=dir GRADES=dir" >&2; exit 2; }
+	@$(VENV)/python -m course_utils grade "$(SUBMISSIONS)" -o "$(GRADES)" $(ARGS)
 
 clean: ## Remove .venv, builds and caches; my/, data/ and results/ stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*

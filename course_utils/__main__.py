@@ -17,7 +17,9 @@ COMMANDS = {
     "score": ("course_utils.experiments.scoring_run", "how good a model's pictures are, and whether it passes a gate"),
     "bench": ("course_utils.experiments.bench", "measure the ladder of speed-ups on this machine"),
     "course": ("course_utils.classroom.authoring.course", "execute every notebook and index the copies"),
+    "check": ("course_utils.classroom.check_command", "your answers in one notebook: right, or what is missing"),
     "report": ("course_utils.classroom.report_page", "one page: predictions, measurements, steps, what is missing"),
+    "grade": ("course_utils.classroom.grading.command", "grade a folder of submissions into a gradebook and feedback"),
     "build": ("course_utils.classroom.authoring.build", "make the notebooks from their sources, or check them"),
 }
 

@@ -157,12 +157,16 @@ def seconds_per_picture(call_s, num_steps, batch_size):
     ### END SOLUTION
 
 
+# %% id="seconds-hidden" tags=["hidden-check"] answer="00.seconds_per_picture"
+print(*(f"{float(seconds_per_picture(*a)):.4f}" for a in ((0.03, 250, 8), (2.0, 1, 4))))
+# expect: 0.9375 0.5000
+
+# %% id="seconds-secret" tags=["hidden-check"] answer="00.seconds_per_picture"
+for given in ((0.07, 10 + secret % 91, 5), (1.5, 20, 2 + secret % 7)):
+    print(f"{float(seconds_per_picture(*given)):.4f}")
+
 # %% id="seconds-check" tags=["check"]
 seconds_per_picture = check.seconds_per_picture(seconds_per_picture)
-
-# %% id="seconds-hidden" tags=["hidden-check"] answer="00.seconds_per_picture"
-print(round(seconds_per_picture(0.03, 250, 8), 4), round(seconds_per_picture(2.0, 1, 4), 4))
-# expect: 0.9375 0.5
 
 # %% [markdown] id="hints"
 # <details><summary>Hint 1</summary>How often is the network called for one batch, and how long does that take in all?</details>

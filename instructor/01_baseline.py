@@ -98,13 +98,19 @@ def add_noise(x_0, t, eps, alphas_cumprod):
     ### END SOLUTION
 
 
-# %% id="add-noise-check" tags=["check"]
-add_noise = check.add_noise(add_noise)
-
 # %% id="add-noise-hidden" tags=["hidden-check"] answer="01.add_noise"
 made = add_noise(torch.ones(2, 1, 1, 1), torch.tensor([0, 1]), -torch.ones(2, 1, 1, 1), torch.tensor([0.64, 0.36]))
-print([round(value, 3) for value in made.flatten().tolist()])
-# expect: [0.2, -0.2]
+print(*(f"{value:.3f}" for value in made.flatten().tolist()))
+# expect: 0.200 -0.200
+
+# %% id="add-noise-secret" tags=["hidden-check"] answer="01.add_noise"
+source = torch.Generator().manual_seed(secret)
+clean, noise = torch.randn(2, 3, 2, 4, 5, generator=source)  # each (3, 2, 4, 5)
+made = add_noise(clean, torch.tensor([0, 7 + secret % 40, 49]), noise, torch.linspace(1, 0.01, 50).double())
+print(made.dtype, tuple(made.shape), *(f"{value:.3f}" for value in made[:, 1, 2, 3].tolist()))
+
+# %% id="add-noise-check" tags=["check"]
+add_noise = check.add_noise(add_noise)
 
 # %% [markdown] id="add-noise-hints"
 # <details><summary>Hint 1</summary>Look up the schedule at every picture's own t: indexing with a tensor gives a tensor of the same length.</details>
@@ -127,14 +133,23 @@ def training_loss(model, x_0, t, eps, alphas_cumprod):
     ### END SOLUTION
 
 
-# %% id="training-loss-check" tags=["check"]
-training_loss = check.training_loss(training_loss)
-
 # %% id="training-loss-hidden" tags=["hidden-check"] answer="01.training_loss"
 ramp = torch.linspace(-1, 1, 3 * 48).reshape(3, 3, 4, 4)
 when, schedule = torch.tensor([10, 400, 900]), bar_alpha.cpu()
-print(round(training_loss(lambda x, t: 0.25 * x, ramp, when, ramp.flip(0), schedule).item(), 3))
+print(f"{float(training_loss(lambda x, t: 0.25 * x, ramp, when, ramp.flip(0), schedule)):.3f}")
 # expect: 0.262
+
+# %% id="training-loss-secret" tags=["hidden-check"] answer="01.training_loss"
+source = torch.Generator().manual_seed(secret)
+clean, noise = torch.randn(2, 5, 3, 4, 4, generator=source)  # each (5, 3, 4, 4)
+when = torch.randint(0, 1000, (5,), generator=source)
+weight = torch.tensor(0.3 + secret % 7 / 10, requires_grad=True)
+missed = training_loss(lambda x, t: weight * x + t.view(-1, 1, 1, 1) / 1000, clean, when, noise, bar_alpha.cpu())
+missed.backward()
+print(f"{missed.item():.3f} {weight.grad.item():.3f}")
+
+# %% id="training-loss-check" tags=["check"]
+training_loss = check.training_loss(training_loss)
 
 # %% [markdown] id="training-loss-hints"
 # <details><summary>Hint 1</summary>Make x_t, ask the model once, turn its v into noise, compare with the true noise.</details>

@@ -114,19 +114,27 @@ def my_timer(fn, clock, synchronize):
     ### END SOLUTION
 
 
-# %% id="timer-check" tags=["check"]
-my_timer = check.timer(my_timer)
-
 # %% id="timer-hidden" tags=["hidden-check"] answer="02.timer"
 for made in (
     rigged.asynchronous(0.02, launch_s=1e-5),
     rigged.first_call(0.05, first_s=9.0),
     rigged.heavy_tail(0.03, seed=7),
 ):
-    print(made.name, round(my_timer(made, made.clock, made.synchronize), 3))
-# expect: asynchronous operation 0.02
-# expect: slow first call 0.05
-# expect: heavy tail 0.03
+    print(f"{made.name} {float(my_timer(made, made.clock, made.synchronize)):.3f}")
+# expect: asynchronous operation 0.020
+# expect: slow first call 0.050
+# expect: heavy tail 0.030
+
+# %% id="timer-secret" tags=["hidden-check"] answer="02.timer"
+for made in (
+    rigged.asynchronous(0.01 + secret % 11 / 500, launch_s=2e-5),
+    rigged.first_call(0.02 + secret % 5 / 100, first_s=30.0),
+    rigged.heavy_tail(0.03 + secret % 7 / 200, seed=secret),
+):
+    print(f"{made.name} {float(my_timer(made, made.clock, made.synchronize)):.3f}")
+
+# %% id="timer-check" tags=["check"]
+my_timer = check.timer(my_timer)
 
 # %% [markdown] id="hints"
 # <details><summary>Hint 1</summary>Run the check on a first, simple version. It names the trap: mend one at a time.</details>
@@ -208,13 +216,19 @@ def suspects(rows, tolerance):
     ### END SOLUTION
 
 
+# %% id="suspects-hidden" tags=["hidden-check"] answer="02.suspects"
+made = {"p": (1, 10.0), "r": (3, 30.0), "q": (2, 10.4), "u": (5, 10.9), "s": (4, 29.9)}
+print(sorted({tuple(sorted(pair)) for pair in suspects(made, 0.039)}))
+# expect: [('p', 'q'), ('r', 's')]
+
+# %% id="suspects-secret" tags=["hidden-check"] answer="02.suspects"
+drawn = torch.randint(100, 130, (7,), generator=torch.Generator().manual_seed(secret)).tolist()
+made = {name: (200.0 - one, one / 10) for name, one in zip("abcdefg", drawn, strict=True)}
+print(sorted({tuple(sorted(pair)) for pair in suspects(made, 0.0404)}))
+
 # %% id="suspects-check" tags=["check"]
 suspects = check.suspects(suspects)
 suspects(table, 0.02)
-
-# %% id="suspects-hidden" tags=["hidden-check"] answer="02.suspects"
-print(sorted(sorted(pair) for pair in suspects({"p": (1, 10.0), "q": (2, 10.4), "r": (3, 30.0), "s": (4, 29.9)}, 0.01)))
-# expect: [['r', 's']]
 
 # %% [markdown] id="suspects-hints"
 # <details><summary>Hint 1</summary>Every name meets every later name once.</details>

@@ -19,7 +19,7 @@ import pstats
 import torch
 import torch.nn.functional as F
 
-from course_utils.classroom import check, plot_profile, predict
+from course_utils.classroom import TraceExplorer, check, plot_profile, predict
 from course_utils.diffusion import Batches, baseline, denoising_loss, load_images, scale, train
 from course_utils.measure import collect_regions, count, line_profile, profile, profiler_overhead, region
 
@@ -101,15 +101,22 @@ def conv_backward(x, weight, grad_out):
     return grad_x, grad_weight
 
 
-# %% id="conv-backward-check" tags=["check"]
-conv_backward = check.conv_backward(conv_backward)
-
 # %% id="conv-backward-hidden" tags=["hidden-check"] answer="03.conv_backward"
 made = torch.arange(2 * 3 * 5 * 5).reshape(2, 3, 5, 5) / 100
 kernel, upstream = torch.linspace(-1, 1, 4 * 3 * 9).reshape(4, 3, 3, 3), torch.linspace(0, 1, 200).reshape(2, 4, 5, 5)
 back = conv_backward(made, kernel, upstream)
-print(tuple(back[0].shape), tuple(back[1].shape), round(back[0].sum().item(), 1), round(back[1].sum().item()))
-# expect: (2, 3, 5, 5) (4, 3, 3, 3) 319.6 1900
+print(*(tuple(part.shape) for part in back), *(f"{part.sum().item():.1f}" for part in back))
+# expect: (2, 3, 5, 5) (4, 3, 3, 3) 319.6 1900.4
+
+# %% id="conv-backward-secret" tags=["hidden-check"] answer="03.conv_backward"
+source, k = torch.Generator().manual_seed(secret), 3 + 2 * (secret % 2)
+made = torch.randn(2, 3, 6, 5, generator=source)
+kernel, upstream = torch.randn(4, 3, k, k, generator=source), torch.randn(2, 4, 6, 5, generator=source)
+for part in conv_backward(made, kernel, upstream):
+    print(f"{(part * torch.arange(part.numel()).sin().view(part.shape)).sum().item():.2f}")
+
+# %% id="conv-backward-check" tags=["check"]
+conv_backward = check.conv_backward(conv_backward)
 
 # %% [markdown] id="hints"
 # <details><summary>Hint 1</summary>Start with <code>grad_x</code>: it is the transposed convolution of <code>grad_out</code> with the same weight and padding.</details>
@@ -140,6 +147,12 @@ with torch.profiler.profile() as prof:
 own = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
 for event in sorted(prof.key_averages(), key=lambda event: -getattr(event, own))[:8]:
     print(f"{event.key[:44]:44} {event.count:5} calls {getattr(event, own) / 1e3:9.2f} ms of its own")
+
+# %% [markdown] id="trace-words"
+# The same events in their order are a *timeline*. This one, of a GPU, is made up. Zoom in: why does the device wait?
+
+# %% id="trace"
+TraceExplorer()
 
 # %% [markdown] id="cprofile-words"
 # **cProfile** asks which Python *function* costs. It knows nothing of the device, and where work is queued it blames whoever waits for it.

@@ -18,7 +18,7 @@
 import torch
 from torch import nn
 
-from course_utils.classroom import check, plot_predicted, plot_roofline, predict
+from course_utils.classroom import BlockExplorer, check, plot_predicted, plot_roofline, predict
 from course_utils.diffusion import baseline, scale
 from course_utils.measure import calibrate, compare, count, measure, profile
 
@@ -90,12 +90,16 @@ def conv_work(n, c_in, c_out, size, k, bytes_per_value=4):
     return flop, moved
 
 
+# %% id="conv-work-hidden" tags=["hidden-check"] answer="04.conv_work"
+print(*([round(float(part)) for part in conv_work(*a)] for a in ((2, 3, 5, 4, 3, 2), (1, 7, 2, 6, 1))))
+# expect: [8640, 782] [1008, 1352]
+
+# %% id="conv-work-secret" tags=["hidden-check"] answer="04.conv_work"
+odd = (1 + secret % 4, 3 + secret % 5, 2 + secret % 7, 5 + secret % 6)
+print(*([round(float(part)) for part in conv_work(*odd, *rest)] for rest in ((3, 2), (5,), (1, 1))))
+
 # %% id="conv-work-check" tags=["check"]
 conv_work = check.conv_work(conv_work)
-
-# %% id="conv-work-hidden" tags=["hidden-check"] answer="04.conv_work"
-print(conv_work(2, 3, 5, 4, 3, 2), conv_work(1, 7, 2, 6, 1))
-# expect: (8640, 782) (1008, 1352)
 
 # %% [markdown] id="conv-work-hints"
 # <details><summary>Hint 1</summary>How many output values are there, and how many multiply-adds does each need?</details>
@@ -114,12 +118,16 @@ def attainable(intensity, flop_per_s, bytes_per_s):
     ### END SOLUTION
 
 
+# %% id="attainable-hidden" tags=["hidden-check"] answer="04.attainable"
+print(*(f"{float(attainable(*a)) / 1e9:.3f}" for a in ((3.0, 1e12, 2e11), (30.0, 1e12, 2e11))))
+# expect: 600.000 1000.000
+
+# %% id="attainable-secret" tags=["hidden-check"] answer="04.attainable"
+roofs = (1 + secret % 3) * 1e12, (2 + secret % 5) * 1e11
+print(*(f"{float(attainable(x, *roofs)) / 1e9:.3f}" for x in (0.25, 1.5, 40.0)))
+
 # %% id="attainable-check" tags=["check"]
 attainable = check.attainable(attainable)
-
-# %% id="attainable-hidden" tags=["hidden-check"] answer="04.attainable"
-print(round(attainable(3.0, 1e12, 2e11) / 1e9), round(attainable(30.0, 1e12, 2e11) / 1e9))
-# expect: 600 1000
 
 # %% [markdown] id="attainable-hints"
 # <details><summary>Hint 1</summary>What would the rate be if only memory limited it?</details>
@@ -173,6 +181,9 @@ for row in sorted(blocks.rows, key=lambda row: -row.forward_s)[:6]:
     bound = "compute" if intensity > ridge else "memory"
     print(f"{row.name:16} {row.share:6.1%} of the time, {intensity:6.1f} FLOP/byte: {bound} roof")
 print(f"ridge of this machine: {ridge:.1f} FLOP/byte")
+
+# %% id="explore-blocks"
+BlockExplorer(unet, x_t, t, ceilings=ceilings, measured=blocks)
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal

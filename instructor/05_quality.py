@@ -93,14 +93,19 @@ def frechet(mean_a, cov_a, mean_b, cov_b):
     ### END SOLUTION
 
 
-# %% id="frechet-check" tags=["check"]
-frechet = check.frechet(frechet)
-
 # %% id="frechet-hidden" tags=["hidden-check"] answer="05.frechet"
 a = torch.tensor([[2.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
 b = torch.tensor([[1.0, -0.5, 0.2], [-0.5, 2.0, 0.0], [0.2, 0.0, 4.0]], dtype=torch.float64)
-print(round(float(frechet(a[0], a, b[0], b)), 4), round(float(frechet(a[0], a, a[1], a)), 4))
-# expect: 5.2231 5.25
+print(f"{float(frechet(a[0], a, b[0], b)):.4f} {float(frechet(a[0], a, a[1], a)):.4f}")
+# expect: 5.2231 5.2500
+
+# %% id="frechet-secret" tags=["hidden-check"] answer="05.frechet"
+clouds = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(secret), dtype=torch.float64)
+a, b = ((cloud.mean(0), cloud.T @ cloud / 9) for cloud in clouds * torch.tensor([1.0, 2.0]).view(2, 1, 1))
+print(f"{float(frechet(*a, *b)):.3f} {float(frechet(*b, *a)):.3f}")
+
+# %% id="frechet-check" tags=["check"]
+frechet = check.frechet(frechet)
 
 # %% [markdown] id="frechet-hints"
 # <details><summary>Hint 1</summary>A symmetric matrix is V diag(λ) Vᵀ. Its root has the same V and the roots of the λ.</details>
@@ -176,12 +181,17 @@ def decide(low, high, tolerance):
     ### END SOLUTION
 
 
-# %% id="decide-check" tags=["check"]
-decide = check.decide(decide)
-
 # %% id="decide-hidden" tags=["hidden-check"] answer="05.decide"
 print(decide(0.9, 1.019, 1.02), decide(1.021, 1.5, 1.02), decide(0.5, 2.0, 1.02), decide(1.01, 1.04, 1.02))
 # expect: preserved worse inconclusive inconclusive
+
+# %% id="decide-secret" tags=["hidden-check"] answer="05.decide"
+edge = 1.01 + secret % 9 / 100
+near = (edge - 0.2, edge - 0.004, edge, edge + 0.004, edge + 0.3)
+print(*(decide(low, high, edge) for low in near for high in near if low < high))
+
+# %% id="decide-check" tags=["check"]
+decide = check.decide(decide)
 
 # %% [markdown] id="decide-hints"
 # <details><summary>Hint 1</summary>Only an interval that lies on one side of the tolerance settles the question.</details>

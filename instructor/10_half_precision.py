@@ -87,12 +87,16 @@ def spacing(value, mantissa_bits):
     ### END SOLUTION
 
 
+# %% id="spacing-hidden" tags=["hidden-check"] answer="10.spacing"
+print(*(f"{float(spacing(*a)) * 4096:.3f}" for a in ((999.0, 7), (999.0, 10), (1.0, 7), (0.3, 10))))
+# expect: 16384.000 2048.000 32.000 1.000
+
+# %% id="spacing-secret" tags=["hidden-check"] answer="10.spacing"
+for made in ((1 + secret % 97 / 100) * 2.0 ** (secret % 9 - 3), 700.0 + secret % 300):
+    print(*(f"{float(spacing(made, bits)) * 2**20:.3f}" for bits in (7, 10, 4 + secret % 13)))
+
 # %% id="spacing-check" tags=["check"]
 spacing = check.spacing(spacing)
-
-# %% id="spacing-hidden" tags=["hidden-check"] answer="10.spacing"
-print(*(float(spacing(*a)) for a in ((999.0, 7), (999.0, 10), (1.0, 7), (0.3, 10))))
-# expect: 4.0 0.5 0.0078125 0.000244140625
 
 # %% [markdown] id="spacing-hints"
 # <details><summary>Hint 1</summary>Between one power of two and the next lie as many equal steps as the mantissa has values.</details>
@@ -129,17 +133,25 @@ class Halved(nn.Module):
         ### END SOLUTION
 
 
-# %% id="halved-check" tags=["check"]
-Halved = check.Halved(Halved)
-
-
 # %% id="halved-hidden" tags=["hidden-check"] answer="10.Halved"
 probe = nn.Conv2d(1, 1, 1, bias=False)
 probe.forward = lambda x_t, t: nn.functional.conv2d(x_t, probe.weight)
 probe.weight.data.fill_(1 + 2**-9)
 out = Halved(probe)(torch.full((1, 1, 1, 1), 3.0), torch.tensor([0]))
-print(out.dtype, out.item(), probe.weight.dtype, torch.is_autocast_enabled("cpu"))
-# expect: torch.float32 3.0 torch.float32 False
+print(out.dtype, round(512 * (out.item() - 3)), probe.weight.dtype, torch.is_autocast_enabled("cpu"))
+# expect: torch.float32 0 torch.float32 False
+
+# %% id="halved-secret" tags=["hidden-check"] answer="10.Halved"
+heard, probe = [], nn.Conv2d(1, 1, 1, bias=False)
+probe.weight.data.fill_(1 + 2**-9)  # in bf16 this is 1, in fp16 it is not
+probe.forward = lambda x_t, t: (heard.append(t.tolist()), nn.functional.conv2d(x_t, probe.weight))[1]
+for kind in (torch.bfloat16, torch.float16):
+    out = Halved(probe, kind)(torch.full((2, 1, 1, 1), 1.0 + secret % 3), torch.tensor([secret % 1000, 5]))
+    print(out.dtype, [round(512 * (one - 1 - secret % 3)) for one in out.flatten().tolist()], heard[-1])
+
+# %% id="halved-check" tags=["check"]
+Halved = check.Halved(Halved)
+
 
 # %% [markdown] id="halved-hints"
 # <details><summary>Hint 1</summary>`torch.autocast` is a context manager: only what is called inside the block is affected.</details>
@@ -180,17 +192,26 @@ def scaled_gradients(loss, parameters, factor):
     return gradients
 
 
-# %% id="scaled-check" tags=["check"]
-scaled_gradients = check.scaled_gradients(scaled_gradients)
-
 # %% id="scaled-hidden" tags=["hidden-check"] answer="10.scaled_gradients"
 w = torch.tensor([3.0], requires_grad=True)
-found = []
-for factor in (1.0, 2.0**12, 2.0**60):
-    loss = (w.half() * torch.tensor([2.0**-20]).half()).float().sum() * 2.0**-12
-    found.append(scaled_gradients(loss, [w], factor))
-print([None if one is None else one[0].item() for one in found])
-# expect: [0.0, 2.3283064365386963e-10, None]
+for scale_up in (1.0, 2.0**12, 2.0**60):
+    lost = (w.half() * torch.tensor([2.0**-20]).half()).float().sum() * 2.0**-12
+    told = scaled_gradients(lost, [w], scale_up)
+    print(None if told is None else f"{told[0].dtype} {told[0].item() * 2**32:.3f}")
+# expect: torch.float32 0.000
+# expect: torch.float32 1.000
+# expect: None
+
+# %% id="scaled-secret" tags=["hidden-check"] answer="10.scaled_gradients"
+small, plain = torch.tensor([2.0], requires_grad=True), torch.tensor([5.0], requires_grad=True)
+steep = torch.tensor([(1 + secret % 4) * 2.0**-14]).half()
+for scale_up in (1.0, 2.0 ** (10 + secret % 3), 2.0**40):
+    lost = (small.half() * steep).float().sum() * 2.0**-14 + plain.square().sum() * (3 + secret % 9)
+    told = scaled_gradients(lost, [small, plain], scale_up)
+    print(None if told is None else f"{told[0].item() * 2**28:.3f} {told[1].item():.3f}")
+
+# %% id="scaled-check" tags=["check"]
+scaled_gradients = check.scaled_gradients(scaled_gradients)
 
 # %% [markdown] id="scaled-hints"
 # <details><summary>Hint 1</summary>`torch.autograd.grad(something, parameters)` returns a tuple of gradients. Of what should it be taken?</details>

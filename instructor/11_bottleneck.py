@@ -94,12 +94,16 @@ def bottleneck_flop(c_in, c_out, m, pixels, where):
     return flop
 
 
+# %% id="bottleneck-flop-hidden" tags=["hidden-check"] answer="11.bottleneck_flop"
+print(*(round(float(bottleneck_flop(6, 5, 2, 7, where))) for where in ("between", "inside")))
+# expect: 1428 812
+
+# %% id="bottleneck-flop-secret" tags=["hidden-check"] answer="11.bottleneck_flop"
+for where in ("inside", "between"):
+    print(round(float(bottleneck_flop(5 + secret % 7, 3 + secret % 5, 2 + secret % 3, 11, where))))
+
 # %% id="bottleneck-flop-check" tags=["check"]
 bottleneck_flop = check.bottleneck_flop(bottleneck_flop)
-
-# %% id="bottleneck-flop-hidden" tags=["hidden-check"] answer="11.bottleneck_flop"
-print(*(int(bottleneck_flop(6, 5, 2, 7, where)) for where in ("between", "inside")))
-# expect: 1428 812
 
 # %% [markdown] id="bottleneck-flop-hints"
 # <details><summary>Hint 1</summary>Count one pixel: each part has its own channels in and out, and its own number of taps, 1 or 9.</details>
@@ -131,13 +135,21 @@ def inside(conv, m):
     ### END SOLUTION
 
 
-# %% id="inside-check" tags=["check"]
-inside = check.inside(inside)
-
 # %% id="inside-hidden" tags=["hidden-check"] answer="11.inside"
 made = inside(nn.Conv2d(6, 5, 3, padding=1), 2)
 print([tuple(weight.shape) for weight in made.parameters()], tuple(made(torch.ones(1, 6, 4, 7)).shape))
 # expect: [(2, 6, 1, 1), (2, 2, 3, 3), (5, 2, 1, 1), (5,)] (1, 5, 4, 7)
+
+# %% id="inside-secret" tags=["hidden-check"] answer="11.inside"
+wide = 4 + secret % 3
+made = inside(nn.Conv2d(wide, 3, 3, padding=1), 2)
+for weight in made.parameters():
+    weight.data = torch.arange(secret % 10, secret % 10 + weight.numel()).sin().view(weight.shape)
+out = made(torch.arange(20 * wide).cos().view(1, wide, 4, 5))
+print(tuple(out.shape), *(f"{out[0, i, i, j].item():.3f}" for i, j in ((0, 0), (1, 2), (2, 4))))
+
+# %% id="inside-check" tags=["check"]
+inside = check.inside(inside)
 
 # %% [markdown] id="inside-hints"
 # <details><summary>Hint 1</summary>`conv.in_channels` and `conv.out_channels` tell the two ends. In the narrow part there are m.</details>
@@ -160,18 +172,28 @@ def low_rank(weight, m):
     return narrow, core
 
 
-# %% id="low-rank-check" tags=["check"]
-low_rank = check.low_rank(low_rank)
-
 # %% id="low-rank-hidden" tags=["hidden-check"] answer="11.low_rank"
-kernel = (torch.arange(216.0).view(4, 6, 3, 3) * 7 % 11 - 5).double()
+filters = (torch.arange(216.0).view(4, 6, 3, 3) * 7 % 11 - 5).double()
 for m in (1, 3, 6):
-    narrow, core = low_rank(kernel, m)
-    off = (torch.einsum("omhw,mc->ochw", core, narrow[:, :, 0, 0]) - kernel).norm().item()
-    print(tuple(narrow.shape), tuple(core.shape), f"{abs(off):.3f}")
+    first, second = low_rank(filters, m)
+    off = (torch.einsum("omhw,mc->ochw", second, first[:, :, 0, 0]) - filters).norm().item()
+    print(tuple(first.shape), tuple(second.shape), f"{abs(off):.3f}")
 # expect: (1, 6, 1, 1) (4, 1, 3, 3) 36.712
 # expect: (3, 6, 1, 1) (4, 3, 3, 3) 19.993
 # expect: (6, 6, 1, 1) (4, 6, 3, 3) 0.000
+
+# %% id="low-rank-secret" tags=["hidden-check"] answer="11.low_rank"
+source = torch.Generator().manual_seed(secret)
+filters = torch.randn(5, 4 + secret % 4, 3, 3, generator=source, dtype=torch.float64)
+for m in (1, 2 + secret % 2):
+    first, second = low_rank(filters, m)
+    near = torch.einsum("omhw,mc->ochw", second, first[:, :, 0, 0])
+    print(
+        tuple(first.shape), tuple(second.shape), f"{(near - filters).norm().item():.3f} {near[1, 2, 0, 1].item():.3f}"
+    )
+
+# %% id="low-rank-check" tags=["check"]
+low_rank = check.low_rank(low_rank)
 
 # %% [markdown] id="low-rank-hints"
 # <details><summary>Hint 1</summary>`torch.linalg.svd(unfolding, full_matrices=False)` gives U, the singular values in falling order, and V transposed.</details>

@@ -106,13 +106,21 @@ def conv_loops(x, weight):
     return y
 
 
-# %% id="conv-loops-check" tags=["check"]
-conv_loops = check.conv_loops(conv_loops)
-
 # %% id="conv-loops-hidden" tags=["hidden-check"] answer="12.conv_loops"
 a, b = torch.arange(96.0).view(2, 3, 4, 4) % 7, torch.arange(54.0).view(2, 3, 3, 3) % 5 - 2
-print(tuple(conv_loops(a, b).shape), conv_loops(a, b)[1, :, 0, 1].tolist())
-# expect: (2, 2, 2, 2) [-9.0, -1.0]
+print(tuple(conv_loops(a, b).shape), [round(one) for one in conv_loops(a, b)[1, :, 0, 1].tolist()])
+# expect: (2, 2, 2, 2) [-9, -1]
+
+# %% id="conv-loops-secret" tags=["hidden-check"] answer="12.conv_loops"
+source, taps = torch.Generator().manual_seed(secret), 2 + secret % 2
+a = torch.randint(-4, 5, (2, 3, 5, 6 + secret % 3), generator=source).double()
+b = torch.randint(-4, 5, (4, 3, taps, taps), generator=source).double()
+y = conv_loops(a, b)
+weighed = (y * (torch.arange(y.numel()) % 13).view(y.shape)).sum((0, 2, 3))
+print(tuple(y.shape), [round(one) for one in weighed.tolist()])
+
+# %% id="conv-loops-check" tags=["check"]
+conv_loops = check.conv_loops(conv_loops)
 
 # %% [markdown] id="conv-loops-hints"
 # <details><summary>Hint 1</summary>Two loops are enough: over rows and over columns of the output. Pictures, channels and filters go through all at once.</details>
@@ -134,14 +142,25 @@ def conv_im2col(x, weight, padding=1):
     ### END SOLUTION
 
 
-# %% id="conv-im2col-check" tags=["check"]
-conv_im2col = check.conv_im2col(conv_im2col)
-
 # %% id="conv-im2col-hidden" tags=["hidden-check"] answer="12.conv_im2col"
 a, b = torch.arange(144.0).view(2, 3, 4, 6) % 7, torch.arange(108.0).view(4, 3, 3, 3) % 5 - 2
 y = conv_im2col(a, b)
-print(tuple(y.shape), tuple(conv_im2col(a, b, 0).shape), y[1, :, 2, 3].tolist(), y[0, :, 0, 5].tolist())
-# expect: (2, 4, 4, 6) (2, 4, 2, 4) [-6.0, 10.0, -4.0, 12.0] [-5.0, 5.0, 5.0, -5.0]
+print(tuple(y.shape), tuple(conv_im2col(a, b, 0).shape))
+print([round(one) for one in y[1, :, 2, 3].tolist()], [round(one) for one in y[0, :, 0, 5].tolist()])
+# expect: (2, 4, 4, 6) (2, 4, 2, 4)
+# expect: [-6, 10, -4, 12] [-5, 5, 5, -5]
+
+# %% id="conv-im2col-secret" tags=["hidden-check"] answer="12.conv_im2col"
+source, taps = torch.Generator().manual_seed(secret), 3 + 2 * (secret % 2)
+a = torch.randint(-4, 5, (2, 3, 6, 7), generator=source).double()
+b = torch.randint(-4, 5, (4, 3, taps, taps), generator=source).double()
+for edge in (taps // 2, 0, 1 + secret % 2):
+    y = conv_im2col(a, b, edge)
+    weighed = (y * (torch.arange(y.numel()) % 13).view(y.shape)).sum((0, 2, 3))
+    print(tuple(y.shape), [round(one) for one in weighed.tolist()])
+
+# %% id="conv-im2col-check" tags=["check"]
+conv_im2col = check.conv_im2col(conv_im2col)
 
 # %% [markdown] id="conv-im2col-hints"
 # <details><summary>Hint 1</summary>The columns have one axis for pictures, one for what a filter sees, one for positions. Which axis of the flattened weight fits?</details>
@@ -164,12 +183,16 @@ def im2col_work(n, c_in, c_out, side, k, bytes_per_value=4):
     return flop, moved
 
 
+# %% id="im2col-work-hidden" tags=["hidden-check"] answer="12.im2col_work"
+print(*([round(float(part)) for part in im2col_work(*a)] for a in ((2, 3, 5, 4, 3), (1, 7, 2, 6, 1, 2))))
+# expect: [8640, 8476] [1008, 1684]
+
+# %% id="im2col-work-secret" tags=["hidden-check"] answer="12.im2col_work"
+odd = (1 + secret % 4, 3 + secret % 5, 2 + secret % 7, 5 + secret % 6)
+print(*([round(float(part)) for part in im2col_work(*odd, *rest)] for rest in ((3,), (5, 2), (1, 1))))
+
 # %% id="im2col-work-check" tags=["check"]
 im2col_work = check.im2col_work(im2col_work)
-
-# %% id="im2col-work-hidden" tags=["hidden-check"] answer="12.im2col_work"
-print(im2col_work(2, 3, 5, 4, 3), im2col_work(1, 7, 2, 6, 1, 2))
-# expect: (8640, 8476) (1008, 1684)
 
 # %% [markdown] id="im2col-work-hints"
 # <details><summary>Hint 1</summary>Four tensors take part: input, columns, weight, output. One of them is both written and read.</details>

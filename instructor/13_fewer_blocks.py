@@ -110,13 +110,18 @@ def stage_share(costs, stages):
     return shares
 
 
-# %% id="stage-share-check" tags=["check"]
-stage_share = check.stage_share(stage_share)
-
 # %% id="stage-share-hidden" tags=["hidden-check"] answer="13.stage_share"
 made = {"final_conv": 4, "downs.3.0": 3, "mid_block1": 5, "ups.0.1": 6, "ups.2.2": 8, "downs.1.3": 14, "ups.3.0": 10}
-print([round(share, 4) for share in stage_share(made, 4)])
-# expect: [0.28, 0.44, 0.0, 0.28]
+print(*(f"{float(share):.4f}" for share in stage_share(made, 4)))
+# expect: 0.2800 0.4400 0.0000 0.2800
+
+# %% id="stage-share-secret" tags=["hidden-check"] answer="13.stage_share"
+names = ("downs.0.1", "mid_attn", "ups.0.0", "init_conv", "ups.1.2", "downs.2.3", "ups.2.1", "time_mlp", "downs.1.0")
+made = {name: 1 + (secret + 7 * i * i) % 23 for i, name in enumerate(names)}
+print(*(f"{float(share):.4f}" for share in stage_share(made, 3)))
+
+# %% id="stage-share-check" tags=["check"]
+stage_share = check.stage_share(stage_share)
 
 # %% [markdown] id="stage-share-hints"
 # <details><summary>Hint 1</summary>Go through names and costs. `name.split(".")` takes a name apart: what comes first says which of three cases it is, down, up or the rest, and the next, if any, is the place in the list.</details>
@@ -165,17 +170,22 @@ def one_block(unet):
     return smaller
 
 
-# %% id="one-block-check" tags=["check"]
-one_block = check.one_block(one_block)
-
 # %% id="one-block-hidden" tags=["hidden-check"] answer="13.one_block"
 whole = baseline("smoke").model
 cut = one_block(whole)
-print([sum(weight.numel() for weight in net.parameters()) for net in (whole, cut)])
-x, up = torch.randn(1, 24, 4, 4), cut.ups[0][1]
-print(torch.equal(up(x, None), whole.ups[0][1].res_conv(x)), torch.equal(cut.downs[1][1](x, None), x))
-# expect: [79787, 67195]
-# expect: True True
+print([sum(weight.numel() for weight in net.parameters()) for net in (cut, whole)])
+print(len({weight.data_ptr() for weight in cut.parameters()} & {weight.data_ptr() for weight in whole.parameters()}))
+# expect: [67195, 79787]
+# expect: 0
+
+# %% id="one-block-secret" tags=["hidden-check"] answer="13.one_block"
+cut = one_block(baseline("smoke", seed=secret % 1000).model)
+seen = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(secret))
+out = cut(seen, torch.tensor([3, secret % 1000]))
+print(tuple(out.shape), *(f"{out[i, i, 3, 4 + i].item():.3f}" for i in (0, 1)), f"{out.abs().mean().item():.3f}")
+
+# %% id="one-block-check" tags=["check"]
+one_block = check.one_block(one_block)
 
 # %% [markdown] id="one-block-hints"
 # <details><summary>Hint 1</summary>`copy.deepcopy` copies a network with its weights. Change the copy.</details>
@@ -195,12 +205,16 @@ def evaluation_share(every, images, nfe, call_s, step_s):
     ### END SOLUTION
 
 
+# %% id="evaluation-share-hidden" tags=["hidden-check"] answer="13.evaluation_share"
+print(*(f"{float(evaluation_share(*a)):.5f}" for a in ((1000, 50_000, 1000, 1.0, 48.0), (25, 8, 10, 0.5, 2.0))))
+# expect: 0.99904 0.44444
+
+# %% id="evaluation-share-secret" tags=["hidden-check"] answer="13.evaluation_share"
+for made in ((100 + secret % 77, 3 + secret % 5, 20, 0.25, 1.5), (40, 6, 10 + secret % 9, 0.5, 1.0 + secret % 3)):
+    print(f"{float(evaluation_share(*made)):.5f}")
+
 # %% id="evaluation-share-check" tags=["check"]
 evaluation_share = check.evaluation_share(evaluation_share)
-
-# %% id="evaluation-share-hidden" tags=["hidden-check"] answer="13.evaluation_share"
-print(round(evaluation_share(1000, 50_000, 1000, 1.0, 48.0), 5), round(evaluation_share(25, 8, 10, 0.5, 2.0), 5))
-# expect: 0.99904 0.44444
 
 # %% [markdown] id="evaluation-share-hints"
 # <details><summary>Hint 1</summary>Write the seconds of one evaluation, then the seconds of the steps between two.</details>
@@ -220,12 +234,17 @@ def cadence(most, images, nfe, call_s, step_s):
     ### END SOLUTION
 
 
+# %% id="cadence-hidden" tags=["hidden-check"] answer="13.cadence"
+print(*(round(float(cadence(*a))) for a in ((0.05, 50_000, 1000, 1.0, 48.1), (0.25, 64, 20, 0.5, 7.0))))
+# expect: 19750520 275
+
+# %% id="cadence-secret" tags=["hidden-check"] answer="13.cadence"
+for most in (0.25, 0.1):
+    wait = float(cadence(most, 1 + 7 * (secret % 50), 2 + 7 * (secret % 3), 1.0, 7.0))
+    print(round(wait), wait.is_integer())
+
 # %% id="cadence-check" tags=["check"]
 cadence = check.cadence(cadence)
-
-# %% id="cadence-hidden" tags=["hidden-check"] answer="13.cadence"
-print(cadence(0.05, 50_000, 1000, 1.0, 48.1), cadence(0.25, 64, 20, 0.5, 7.0))
-# expect: 19750520 275
 
 # %% [markdown] id="cadence-hints"
 # <details><summary>Hint 1</summary>Of the whole time, `most` is for drawing and 1 - `most` for training.</details>

@@ -97,12 +97,16 @@ def strides(shape, channels_last=False):
     ### END SOLUTION
 
 
+# %% id="strides-hidden" tags=["hidden-check"] answer="14.strides"
+print(*([int(one) for one in strides((7, 5, 4, 3), channels_last=last)] for last in (False, True)))
+# expect: [60, 12, 3, 1] [60, 1, 15, 5]
+
+# %% id="strides-secret" tags=["hidden-check"] answer="14.strides"
+shape = (2, 3 + secret % 5, 4 + secret % 7, 6 + secret % 3)
+print(*([int(one) for one in strides(shape, last)] for last in (True, False)))
+
 # %% id="strides-check" tags=["check"]
 strides = check.strides(strides)
-
-# %% id="strides-hidden" tags=["hidden-check"] answer="14.strides"
-print(tuple(strides((7, 5, 4, 3))), tuple(strides((7, 5, 4, 3), channels_last=True)))
-# expect: (60, 12, 3, 1) (60, 1, 15, 5)
 
 # %% [markdown] id="strides-hints"
 # <details><summary>Hint 1</summary>The axis that is laid out innermost has stride 1. Which one is it in each layout?</details>
@@ -127,13 +131,22 @@ def run_quietly(step, n, every):
     return losses
 
 
-# %% id="quietly-check" tags=["check"]
-run_quietly = check.run_quietly(run_quietly)
-
 # %% id="quietly-hidden" tags=["hidden-check"] answer="14.run_quietly"
 numbers = iter(range(100))
 print(run_quietly(lambda: torch.tensor(float(next(numbers))), 7, 3), next(numbers))
 # expect: [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0] 7
+
+# %% id="quietly-secret" tags=["hidden-check"] answer="14.run_quietly"
+from course_utils.classroom.checks.layouts import Watched
+
+numbers = iter(range(secret % 50, 1000))
+count_of, often = 5 + secret % 6, 2 + secret % 3
+Watched.reads = 0
+told = run_quietly(lambda: torch.tensor(0.5 * next(numbers)).as_subclass(Watched), count_of, often)
+print(Watched.reads <= -(-count_of // often), next(numbers), *(f"{float(one):.1f}" for one in told))
+
+# %% id="quietly-check" tags=["check"]
+run_quietly = check.run_quietly(run_quietly)
 
 # %% [markdown] id="quietly-hints"
 # <details><summary>Hint 1</summary>Keep the tensors in a list. A tensor in a list has not been read.</details>
@@ -154,12 +167,16 @@ def break_even(first_s, eager_s, compiled_s):
     ### END SOLUTION
 
 
+# %% id="break-even-hidden" tags=["hidden-check"] answer="14.break_even"
+print(*(f"{float(break_even(*a)):.4f}" for a in ((101.0, 2.0, 1.0), (30.0, 1.0, 1.0), (4.5, 1.0, 0.5))))
+# expect: 100.0000 inf 8.0000
+
+# %% id="break-even-secret" tags=["hidden-check"] answer="14.break_even"
+for made in ((20.0 + secret % 31, 2.5, 1.0), (9.0, 1.0 + secret % 5, 0.75), (9.0, 1.0, 1.0 + secret % 4)):
+    print(f"{float(break_even(*made)):.4f}")
+
 # %% id="break-even-check" tags=["check"]
 break_even = check.break_even(break_even)
-
-# %% id="break-even-hidden" tags=["hidden-check"] answer="14.break_even"
-print(*(round(float(break_even(*a)), 4) for a in ((101.0, 2.0, 1.0), (30.0, 1.0, 1.0), (4.5, 1.0, 0.5))))
-# expect: 100.0 inf 8.0
 
 # %% [markdown] id="break-even-hints"
 # <details><summary>Hint 1</summary>Write the time of k steps for both, and set them equal.</details>

@@ -113,9 +113,6 @@ def job_head():
     ### END SOLUTION
 
 
-# %% id="head-check" tags=["check"]
-job_head = check.job_head(job_head)
-
 # %% id="head-hidden" tags=["hidden-check"] answer="20.job_head"
 from course_utils.classroom.job_scripts.reading import read_script
 
@@ -124,6 +121,9 @@ print(*(told.given(name).value for name in ("mem", "time", "cpus-per-task", "gre
 print(sorted({one.rule for one in left}), told.given("requeue") is not None, "%j" in told.given("output").value)
 # expect: 32G 12:00:00 8 gpu:a100:1 B:USR1@180 night
 # expect: ['no-requeue', 'signal-without-trap'] True True
+
+# %% id="head-check" tags=["check"]
+job_head = check.job_head(job_head)
 
 # %% [markdown] id="head-hints"
 # <details><summary>Hint 1</summary>Run the linter on your own text: `findings(job_head())`. What concerns the head stands there with its line.</details>
@@ -155,9 +155,6 @@ exit $status
     ### END SOLUTION
 
 
-# %% id="body-check" tags=["check"]
-job_body = check.job_body(job_body)
-
 # %% id="body-hidden" tags=["hidden-check"] answer="20.job_body"
 from course_utils.classroom.checks.stand_ins import SAVES_WHEN_ASKED, run_script
 
@@ -165,6 +162,13 @@ whole = "#!/usr/bin/env bash\n" + job_body()
 told = run_script(whole, SAVES_WHEN_ASKED, signal=True)
 print([run_script(whole, work).status for work in ("exit 0", "exit 7")], told.stopped, told.saved, told.requeued)
 # expect: [0, 7] True True requeue 42
+
+# %% id="body-secret" tags=["hidden-check"] answer="20.job_body"
+ended = run_script("#!/usr/bin/env bash\n" + job_body(), f"exit {2 + secret % 60}")
+print(ended.started, ended.status, ended.cores, ended.stopped, ended.requeued == "")
+
+# %% id="body-check" tags=["check"]
+job_body = check.job_body(job_body)
 
 # %% [markdown] id="body-hints"
 # <details><summary>Hint 1</summary>`command &` starts it in the background, and `$!` is then its number. `wait NUMBER` returns its status, found in `$?`, or a number above 128 when a signal interrupted.</details>
@@ -195,14 +199,20 @@ def efficiency(elapsed_s, cores, cpu_s, asked_bytes, peak_bytes, looks):
     ### END SOLUTION
 
 
+# %% id="efficiency-hidden" tags=["hidden-check"] answer="20.efficiency"
+print(*(f"{float(share):.4f}" for share in efficiency(50.0, 4, 150.0, 8e9, 6e9, [0.2, 0.4, 0.9])))
+print(efficiency(10.0, 2, 5.0, 1e9, 5e8, [])[2])
+# expect: 0.7500 0.7500 0.5000
+# expect: None
+
+# %% id="efficiency-secret" tags=["hidden-check"] answer="20.efficiency"
+made = efficiency(
+    200.0 + secret % 90, 3 + secret % 6, 150.0, 9e9, (1 + secret % 7) * 1e9, [0.1, 0.5, secret % 10 / 10, 1]
+)
+print(*(f"{float(share):.4f}" for share in made))
+
 # %% id="efficiency-check" tags=["check"]
 efficiency = check.efficiency(efficiency)
-
-# %% id="efficiency-hidden" tags=["hidden-check"] answer="20.efficiency"
-print([round(float(share), 4) for share in efficiency(50.0, 4, 150.0, 8e9, 6e9, [0.2, 0.4, 0.9])])
-print(efficiency(10.0, 2, 5.0, 1e9, 5e8, [])[2])
-# expect: [0.75, 0.75, 0.5]
-# expect: None
 
 # %% [markdown] id="efficiency-hints"
 # <details><summary>Hint 1</summary>All shares are used ÷ reserved. What was reserved of the cores, in core-seconds?</details>
@@ -225,12 +235,18 @@ def request(steps, step_s, start_s, peak_gib):
     return hours, gib
 
 
+# %% id="request-hidden" tags=["hidden-check"] answer="20.request"
+for made in (request(5_000, 0.2, 100.0, 5.0), request(40_000, 0.25, 300.0, 17.0)):
+    print(f"{float(made[0]):.1f} h, {round(float(made[1]))} GiB")
+# expect: 0.5 h, 7 GiB
+# expect: 4.5 h, 22 GiB
+
+# %% id="request-secret" tags=["hidden-check"] answer="20.request"
+for made in (request(1_000 * (7 + secret % 40), 0.2, 1300.0, 2.1 + secret % 9), request(90, 2.0, 30.0, 4.0)):
+    print(f"{float(made[0]):.1f} h, {float(made[1]):.1f} GiB")
+
 # %% id="request-check" tags=["check"]
 request = check.request(request)
-
-# %% id="request-hidden" tags=["hidden-check"] answer="20.request"
-print(request(5_000, 0.2, 100.0, 5.0), request(40_000, 0.25, 300.0, 17.0))
-# expect: (0.5, 7) (4.5, 22)
 
 # %% [markdown] id="request-hints"
 # <details><summary>Hint 1</summary>Add up the seconds first, then the reserve, then count half hours.</details>

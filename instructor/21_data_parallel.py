@@ -88,13 +88,18 @@ def whole_gradient(gradients, sizes):
     ### END SOLUTION
 
 
-# %% id="whole-gradient-check" tags=["check"]
-whole_gradient = check.whole_gradient(whole_gradient)
-
 # %% id="whole-gradient-hidden" tags=["hidden-check"] answer="21.whole_gradient"
 made = [torch.tensor([1.0, -2.0]), torch.tensor([4.0, 0.5]), torch.tensor([0.0, 8.0])]
-print([round(value, 4) for value in whole_gradient(made, [5, 1, 2]).tolist()])
-# expect: [1.125, 0.8125]
+print(*(f"{value:.4f}" for value in whole_gradient(made, [5, 1, 2]).tolist()))
+# expect: 1.1250 0.8125
+
+# %% id="whole-gradient-secret" tags=["hidden-check"] answer="21.whole_gradient"
+made = list(torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(secret)))
+told = whole_gradient(made, [1 + secret % 5, 7, 2, 3 + secret % 3])
+print(tuple(told.shape), *(f"{value:.4f}" for value in told.flatten().tolist()))
+
+# %% id="whole-gradient-check" tags=["check"]
+whole_gradient = check.whole_gradient(whole_gradient)
 
 # %% [markdown] id="whole-gradient-hints"
 # <details><summary>Hint 1</summary>Undo each mean: what is the sum of a shard's gradients, if you know their mean and their number?</details>
@@ -139,15 +144,22 @@ def shard(n, epoch, rank, world_size):
     ### END SOLUTION
 
 
-# %% id="shard-check" tags=["check"]
-shard = check.shard(shard)
-
 # %% id="shard-hidden" tags=["hidden-check"] answer="21.shard"
 parts = [[int(one) for one in shard(103, 7, rank, 4)] for rank in range(4)]
 drawn = [one for part in parts for one in part]
 again = [int(one) for one in shard(103, 7, 3, 4)]
 print([len(part) for part in parts], len(set(drawn)), max(drawn) < 103, again == parts[3], drawn == sorted(drawn))
 # expect: [25, 25, 25, 25] 100 True True False
+
+# %% id="shard-secret" tags=["hidden-check"] answer="21.shard"
+asked, among, epoch = 90 + secret % 60, 3 + secret % 4, secret % 1000
+parts = [[int(one) for one in shard(asked, epoch, rank, among)] for rank in range(among)]
+drawn = [one for part in parts for one in part]
+later = [int(one) for one in shard(asked, epoch + 1, 0, among)]
+print([len(part) for part in parts], len(set(drawn)), min(drawn) >= 0, max(drawn) < asked, later == parts[0])
+
+# %% id="shard-check" tags=["check"]
+shard = check.shard(shard)
 
 # %% [markdown] id="shard-hints"
 # <details><summary>Hint 1</summary>A generator seeded with the epoch gives the same order in every process: `torch.randperm` takes one.</details>
@@ -181,15 +193,20 @@ together(x_0[own], t[own], eps[own]).backward()
 torch.save([seen, [weight.grad for weight in loss_of.parameters()]], f"gradients-{rank}.pt")
 dist.destroy_process_group()
 
+# %% id="worker-hidden" tags=["hidden-check"] answer="21.worker"
+from pathlib import Path
+from course_utils.experiments.launcher import launch
+
+source = torch.Generator().manual_seed(secret)
+x_0, eps = torch.randn(2, 8, 3, 32, 32, generator=source)  # each (8, 3, 32, 32)
+torch.save((x_0, 100 * torch.arange(8) + secret % 100, eps), "batch.pt")
+launch("worker.py", folder=Path.cwd(), show=False)
+told = [torch.load(f"gradients-{rank}.pt") for rank in range(2)]
+print(sorted(told[0][0] + told[1][0]), [len(seen) for seen, _ in told])
+print(*(f"{torch.stack([part.norm() for part in parts]).norm().item():.3f}" for _, parts in told))
+
 # %% id="worker-check" tags=["check"]
 gradients = check.worker("worker.py")
-
-# %% id="worker-hidden" tags=["hidden-check"] answer="21.worker"
-told = [torch.load(f"gradients-{rank}.pt") for rank in range(2)]
-norms = [torch.stack([part.norm() for part in parts]).norm().item() for _, parts in told]
-single = torch.stack([part.norm() for part in reference_gradients()]).norm().item()
-print([len(seen) for seen, _ in told], len({*told[0][0], *told[1][0]}), [round(norm / single, 3) for norm in norms])
-# expect: [4, 4] 8 [1.0, 1.0]
 
 # %% [markdown] id="worker-hints"
 # <details><summary>Hint 1</summary>`DistributedDataParallel` takes a module and returns one that is called the same way. Only its own calls are averaged.</details>

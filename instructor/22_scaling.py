@@ -87,12 +87,16 @@ def ring_s(nbytes, n, alpha_s, bytes_per_s):
     ### END SOLUTION
 
 
+# %% id="ring-hidden" tags=["hidden-check"] answer="22.ring_s"
+print(*(f"{1e6 * float(ring_s(*a)):.3f}" for a in ((3e6, 3, 2e-5, 1e9), (8e6, 8, 0, 7e9), (0, 6, 1e-5, 1e9))))
+# expect: 4080.000 2000.000 100.000
+
+# %% id="ring-secret" tags=["hidden-check"] answer="22.ring_s"
+for made in ((4e6, 2 + secret % 9, 3e-5, 2e9), ((1 + secret % 50) * 1e4, 5, 1e-4, 1e9)):
+    print(f"{1e6 * float(ring_s(*made)):.3f}")
+
 # %% id="ring-check" tags=["check"]
 ring_s = check.ring_s(ring_s)
-
-# %% id="ring-hidden" tags=["hidden-check"] answer="22.ring_s"
-print(*(round(float(1e6 * ring_s(*a)), 3) for a in ((3e6, 3, 2e-5, 1e9), (8e6, 8, 0, 7e9), (0, 6, 1e-5, 1e9))))
-# expect: 4080.0 2000.0 100.0
 
 # %% [markdown] id="ring-hints"
 # <details><summary>Hint 1</summary>How many steps are there, and how many bytes does each of them carry?</details>
@@ -113,16 +117,25 @@ def fit_ring(nbytes, seconds, n):
     ### END SOLUTION
 
 
-# %% id="fit-check" tags=["check"]
-fit_ring = check.fit_ring(fit_ring)
-
 # %% id="fit-hidden" tags=["hidden-check"] answer="22.fit_ring"
 at = [10.0**power for power in range(3, 9)]
 exact = [10 * (3e-5 + one / 6 / 2e9) for one in at]
 wobbling = [one * (1.1 if i % 2 else 0.9) for i, one in enumerate(exact)]
 found, rough = fit_ring(at, exact, 6), fit_ring(at, wobbling, 6)
-print(round(float(found[0] * 1e6), 2), round(float(found[1] / 1e9), 3), 2.5e-5 < float(rough[0]) < 3.5e-5)
-# expect: 30.0 2.0 True
+print(f"{float(found[0]) * 1e6:.2f} {float(found[1]) / 1e9:.3f}", 2.5e-5 < float(rough[0]) < 3.5e-5)
+# expect: 30.00 2.000 True
+
+# %% id="fit-secret" tags=["hidden-check"] answer="22.fit_ring"
+at, among = [4.0**power for power in range(5, 14)], 2 + secret % 7
+start_s, pace = (1 + secret % 9) * 1e-5, (1 + secret % 4) * 1e9
+exact = [2 * (among - 1) * (start_s + one / among / pace) for one in at]
+found = fit_ring(at, exact, among)
+rough = fit_ring(at, [one * (0.95, 1.05, 1.0)[i % 3] for i, one in enumerate(exact)], among)
+print(f"{float(found[0]) * 1e6:.2f} {float(found[1]) / 1e9:.3f}")
+print(0.8 < float(rough[0]) / start_s < 1.2, 0.8 < float(rough[1]) / pace < 1.2)
+
+# %% id="fit-check" tags=["check"]
+fit_ring = check.fit_ring(fit_ring)
 
 # %% [markdown] id="fit-hints"
 # <details><summary>Hint 1</summary>`np.polyfit(x, y, 1)` returns the slope first, then the constant.</details>
@@ -148,12 +161,16 @@ def step_s(compute_s, exchange_s, hidden):
     ### END SOLUTION
 
 
+# %% id="step-hidden" tags=["hidden-check"] answer="22.step_s"
+print(*(f"{float(step_s(*a)):.4f}" for a in ((2.0, 1.0, 0.25), (2.0, 0.4, 0.25), (1.0, 3.0, 0.0))))
+# expect: 2.5000 2.0000 4.0000
+
+# %% id="step-secret" tags=["hidden-check"] answer="22.step_s"
+for made in ((1.0 + secret % 7, 0.3, 0.5), (1.0 + secret % 5, 9.0, 0.25), (0.8, 0.5 + secret % 3, 0.0)):
+    print(f"{float(step_s(*made)):.4f}")
+
 # %% id="step-check" tags=["check"]
 step_s = check.step_s(step_s)
-
-# %% id="step-hidden" tags=["hidden-check"] answer="22.step_s"
-print(*(round(float(step_s(*a)), 4) for a in ((2.0, 1.0, 0.25), (2.0, 0.4, 0.25), (1.0, 3.0, 0.0))))
-# expect: 2.5 2.0 4.0
 
 # %% [markdown] id="step-hints"
 # <details><summary>Hint 1</summary>How many seconds of the exchange can be hidden at most?</details>

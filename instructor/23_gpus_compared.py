@@ -17,7 +17,7 @@
 # %% id="setup"
 import torch
 
-from course_utils.classroom import check, plot_batches, plot_calculated, predict
+from course_utils.classroom import RooflineExplorer, check, plot_batches, plot_calculated, predict
 from course_utils.classroom.step_model import StepWork, against_records, calculated_table, counted_step
 from course_utils.classroom.step_model import limits_of, recorded_steps
 from course_utils.diffusion import baseline, scale
@@ -97,19 +97,25 @@ def step_time(work, limits):
     ### END SOLUTION
 
 
-# %% id="step-time-check" tags=["check"]
-step_time = check.step_time(step_time)
-
 # %% id="step-time-hidden" tags=["hidden-check"] answer="23.step_time"
 from course_utils.classroom.step_model import Limits
 
 some = Limits("some", "fp32", 2e13, 5e11, 4e-6, "made up")
-for work in (StepWork(4, 1e11, 1e9, 2000), StepWork(4, 1e12, 1e9, 2000), StepWork(4, 1e12, 5e10, 2000)):
-    seconds, limit = step_time(work, some)
-    print(round(float(seconds), 6), limit)
-# expect: 0.008 launch
-# expect: 0.05 compute
-# expect: 0.1 memory
+for made in (StepWork(4, 1e11, 1e9, 2000), StepWork(4, 1e12, 1e9, 2000), StepWork(4, 1e12, 5e10, 2000)):
+    told = step_time(made, some)
+    print(f"{1e3 * float(told[0]):.3f} ms", told[1])
+# expect: 8.000 ms launch
+# expect: 50.000 ms compute
+# expect: 100.000 ms memory
+
+# %% id="step-time-secret" tags=["hidden-check"] answer="23.step_time"
+some = Limits("some", "bf16", (1 + secret % 9) * 1e13, (1 + secret % 5) * 1e11, (1 + secret % 3) * 1e-6, "made up")
+for made in (StepWork(2, 3e13, 1e9, 900), StepWork(2, 1e10, 7e11, 900), StepWork(2, 1e9, 1e6, 9000)):
+    told = step_time(made, some)
+    print(f"{1e3 * float(told[0]):.3f} ms", told[1])
+
+# %% id="step-time-check" tags=["check"]
+step_time = check.step_time(step_time)
 
 # %% [markdown] id="step-time-hints"
 # <details><summary>Hint 1</summary>Three quotients or products, each in seconds, each with its word.</details>
@@ -135,12 +141,17 @@ def traffic(small, large):
     return fixed, per_image
 
 
-# %% id="traffic-check" tags=["check"]
-traffic = check.traffic(traffic)
-
 # %% id="traffic-hidden" tags=["hidden-check"] answer="23.traffic"
 print([round(float(part)) for part in traffic(StepWork(3, 1e9, 2.3e6, 10), StepWork(13, 4e9, 9.3e6, 10))])
 # expect: [200000, 700000]
+
+# %% id="traffic-secret" tags=["hidden-check"] answer="23.traffic"
+least, each = (1 + secret % 9) * 1e6, (1 + secret % 7) * 1e5
+few, many = (StepWork(n, 1e9, least + each * n, 10) for n in (2 + secret % 3, 17))
+print(*(round(float(part)) for part in traffic(few, many)))
+
+# %% id="traffic-check" tags=["check"]
+traffic = check.traffic(traffic)
 
 # %% [markdown] id="traffic-hints"
 # <details><summary>Hint 1</summary>Two points, one straight line: bytes = always + batch × each.</details>
@@ -162,15 +173,20 @@ def crossover(work, fixed, per_image, limits):
     ### END SOLUTION
 
 
-# %% id="crossover-check" tags=["check"]
-crossover = check.crossover(crossover)
-
 # %% id="crossover-hidden" tags=["hidden-check"] answer="23.crossover"
 some = Limits("some", "fp32", 2e13, 5e11, 4e-6, "made up")
-print(*(round(float(crossover(StepWork(4, flop, 1e9, 2000), 1e9, 1e8, some)), 3) for flop in (4e9, 4e10)))
-print(crossover(StepWork(4, 4e9, 1e10, 2000), 5e9, 1e8, some) <= 0)
-# expect: 30.0 16.0
+print(*(f"{float(crossover(StepWork(4, flop, 1e9, 2000), 1e9, 1e8, some)):.3f}" for flop in (4e9, 4e10)))
+print(float(crossover(StepWork(4, 4e9, 1e10, 2000), 5e9, 1e8, some)) <= 0)
+# expect: 30.000 16.000
 # expect: True
+
+# %% id="crossover-secret" tags=["hidden-check"] answer="23.crossover"
+some = Limits("some", "fp32", (1 + secret % 7) * 1e13, 4e11, (3 + secret % 4) * 1e-6, "made up")
+for flop, least in ((5e9, 2e8), (6e10, 1e8), (1e9, 5e8)):
+    print(f"{float(crossover(StepWork(8, flop, 3e9, 1500), least, 5e7, some)):.3f}")
+
+# %% id="crossover-check" tags=["check"]
+crossover = check.crossover(crossover)
 
 # %% [markdown] id="crossover-hints"
 # <details><summary>Hint 1</summary>Write each of the three times for a batch of n, and set the floor equal to the others.</details>
@@ -215,6 +231,9 @@ for name, key in best.items():
     fixed, per_image = traffic(*counted[limits.dtype])
     bend = crossover(counted[limits.dtype][0], fixed, per_image, limits)
     print(f"{key:22} {limits.flop_per_s / limits.bytes_per_s:5.0f} FLOP/byte at the ridge, bend at batch {bend:5.1f}")
+
+# %% id="explore-devices"
+RooflineExplorer(ceilings)
 
 # %% [markdown] id="reveal-words" section="Reveal"
 # ## Reveal

@@ -97,12 +97,17 @@ def whole_gain(shares, gains):
     ### END SOLUTION
 
 
+# %% id="whole-gain-hidden" tags=["hidden-check"] answer="90.whole_gain"
+print(*(f"{float(whole_gain(*a)):.4f}" for a in (([0.5, 0.5], [2.0, 1.0]), ([0.25, 0.5, 0.25], [1.0, 4.0, 0.5]))))
+# expect: 1.3333 1.1429
+
+# %% id="whole-gain-secret" tags=["hidden-check"] answer="90.whole_gain"
+part = (1 + secret % 8) / 10
+for made in (([part, 1 - part], [3.0, 1.0]), ([0.1, 0.9 - part / 2, part / 2], [1.0 + secret % 4, 0.5, 7.0])):
+    print(f"{float(whole_gain(*made)):.4f}")
+
 # %% id="whole-gain-check" tags=["check"]
 whole_gain = check.whole_gain(whole_gain)
-
-# %% id="whole-gain-hidden" tags=["hidden-check"] answer="90.whole_gain"
-print(*(round(float(whole_gain(*a)), 4) for a in (([0.5, 0.5], [2.0, 1.0]), ([0.25, 0.5, 0.25], [1.0, 4.0, 0.5]))))
-# expect: 1.3333 1.1429
 
 # %% [markdown] id="whole-gain-hints"
 # <details><summary>Hint 1</summary>How long does a part take afterwards, if it took a share s before and got g times as fast?</details>
@@ -123,10 +128,6 @@ def best(verdicts):
     return (name,)
 
 
-# %% id="best-check" tags=["check"]
-best = check.best(best)
-
-
 # %% id="best-hidden" tags=["hidden-check"] answer="90.best"
 def one(outcome, value):
     return SimpleNamespace(outcome=outcome, speed=SimpleNamespace(value=value))
@@ -135,6 +136,16 @@ def one(outcome, value):
 some = {"a": one("faster but worse", 3.0), "b": one("preserved and faster", 1.4), "c": one("preserved and faster", 1.9)}
 print(*best(some), *best({"a": some["a"], "d": one("inconclusive", 2.0)}), *best({"e": one("not faster", 0.5)}))
 # expect: c None None
+
+# %% id="best-secret" tags=["hidden-check"] answer="90.best"
+words = ("preserved and faster", "faster but worse", "not faster", "inconclusive")
+for shift in range(4):
+    made = {f"v{i}": one(words[(i + secret + shift) % 4], 1 + (secret * 3 + 5 * i) % 11 / 10) for i in range(5)}
+    print(*best(made))
+
+# %% id="best-check" tags=["check"]
+best = check.best(best)
+
 
 # %% [markdown] id="best-hints"
 # <details><summary>Hint 1</summary>Speed decides only among those that may stay.</details>

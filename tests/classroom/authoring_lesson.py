@@ -28,6 +28,11 @@ def hypotenuse(a, b):
     c = math.sqrt(squared)
     ### END SOLUTION
     return c
+# %% id="timer-hidden" tags=["hidden-check"] answer="02.timer"
+for sides in ((5, 12), (8, 15)):
+    print(round(hypotenuse(*sides), 3))
+# expect: 13.0
+# expect: 17.0
 # %% id="timer-check" tags=["check"]
 right = hypotenuse(3, 4) == 5
 print("right" if right else "not answered yet")
@@ -36,11 +41,6 @@ print("right" if right else "not answered yet")
 # <details><summary>Hint 1: what to add</summary>Squares.</details>
 # <details><summary>Hint 2: what then</summary>A root.</details>
 # <details><summary>Hint 3: nearly there</summary>The module math has it.</details>
-# %% id="timer-hidden" tags=["hidden-check"] answer="02.timer"
-for sides in ((5, 12), (8, 15)):
-    print(round(hypotenuse(*sides), 3))
-# expect: 13.0
-# expect: 17.0
 # %% [markdown] id="timer-note" tags=["solution-note"]
 # Two points for the whole, one for the squares alone.
 # %% [markdown] id="reveal" section="Reveal"
@@ -48,6 +48,14 @@ for sides in ((5, 12), (8, 15)):
 # %% [markdown] id="take" section="Take away"
 # Three sentences.
 '''
+
+DRAWN = LESSON.replace(
+    '# %% id="timer-check"',
+    """\
+# %% id="timer-drawn" tags=["hidden-check"] answer="02.timer"
+print(hypotenuse(3 * secret, 4 * secret))
+# %% id="timer-check\"""",
+)  # a second hidden check, which varies with the secret
 
 
 def write_lesson(root: Path, text: str = LESSON, name: str = "02_timing") -> Folders:

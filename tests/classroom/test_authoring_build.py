@@ -4,9 +4,11 @@ import json
 
 import nbformat
 import pytest
-from authoring_lesson import LESSON, write_lesson
+from authoring_lesson import DRAWN, LESSON, write_lesson
 
 from course_utils.classroom.authoring.build import build, main
+from course_utils.classroom.authoring.copies import master
+from course_utils.classroom.authoring.source import read_sources
 
 
 def read(folder):
@@ -44,6 +46,16 @@ def test_master_stores_the_expected_output_as_if_executed(tmp_path):
     assert cell_of(notebook, "setup").execution_count is None
     assert "squared = a**2 + b**2" in cell_of(notebook, "timer").source
     assert "SOLUTION" not in json.dumps(notebook)
+
+
+def test_a_hidden_check_that_varies_gets_its_secret(tmp_path):
+    folders = write_lesson(tmp_path, DRAWN)
+    assert cell_of(read(folders.masters), "timer-drawn").source.startswith("secret = 0\nprint(")
+    (source,) = read_sources(folders.sources)
+    drawn = master(source, secret=7)
+    assert cell_of(drawn, "timer-drawn").source.startswith("secret = 7\nprint(")
+    assert "secret" not in cell_of(drawn, "timer-hidden").source
+    assert "secret" not in json.dumps(read(folders.students))
 
 
 def test_building_twice_gives_the_same_bytes_and_writes_nothing(tmp_path):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from authoring_lesson import LESSON, PROSE, write_lesson
+from authoring_lesson import DRAWN, LESSON, PROSE, write_lesson
 
 from course_utils.classroom.authoring.build import check
 from course_utils.classroom.authoring.lessons import read_lessons
@@ -24,8 +24,9 @@ def edit(folders, change):
     path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def test_the_lesson_keeps_every_rule(tmp_path):
-    assert complaints_of(write_lesson(tmp_path)) == {}
+@pytest.mark.parametrize("text", [LESSON, DRAWN], ids=["fixed", "with a secret"])
+def test_the_lesson_keeps_every_rule(tmp_path, text):
+    assert complaints_of(write_lesson(tmp_path, text)) == {}
 
 
 BROKEN = {
@@ -40,6 +41,12 @@ BROKEN = {
     "no visible check": (ANSWERS, ' tags=["check"]', "", "no visible check"),
     "no hidden check": (ANSWERS, 'tags=["hidden-check"] answer="02.timer"', "", "no hidden check has"),
     "orphan": (ANSWERS, '"hidden-check"] answer="02.timer"', '"hidden-check"] answer="02.x"', "no answer cell carries"),
+    "hidden late": (
+        ANSWERS,
+        '# %% [markdown] id="timer-hints"',
+        '# %% id="late" tags=["hidden-check"] answer="02.timer"\nprint(secret)\n# %% [markdown] id="timer-hints"',
+        "after the visible one",
+    ),
     "nothing compared": (ANSWERS, "# expect: 13.0\n# expect: 17.0\n", "", "compares nothing"),
     "assert": (ANSWERS, "    print(round", "    assert hypotenuse(3, 4)\n    print(round", "an assert"),
     "long cell": (SIZE, "import math", "import math\n" + "x = 1\n" * 12, "cell setup: 13 code lines, at most 12"),

@@ -35,6 +35,8 @@ CASES = [
     ("foreground-srun", 5, TOP + STOPS + "srun x\n", TOP + STOPS + "srun x &\nwait $!\n"),
     ("foreground-srun", 5, TOP + STOPS + "srun \\\n  x\n", TOP + STOPS + "srun \\\n  x &\nwait $!\n"),
     ("foreground-srun", 5, TOP + STOPS + "A=1 exec python x.py\n", TOP + STOPS + "python -c 'print(1)'\n"),
+    ("foreground-srun", 5, TOP + STOPS + "srun x >log 2>&1\n", TOP + STOPS + "srun x >log 2>&1 & pid=$!\nwait $pid\n"),
+    ("foreground-srun", 5, TOP + STOPS + "srun sh -c 'a & b'\n", TOP + STOPS + "srun sh -c 'a & b' &\nwait $!\n"),
     ("foreground-srun", 5, TOP + STOPS + "srun x && exit\n", TOP + "srun x\n" + STOPS.split("\n")[2] + "\n"),
     ("no-requeue", 2, TOP + "#SBATCH --signal=B:USR1@9\ntrap x USR1\n", TOP + STOPS),
     ("no-requeue", 3, TOP + STOPS.replace("--requeue\n", "--no-requeue\n"), TOP + "trap x USR1\n"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import nbformat
@@ -10,13 +11,14 @@ from nbformat import NotebookNode
 from course_utils.classroom.authoring.solutions import solved, stubbed
 from course_utils.classroom.authoring.source import Source, SourceCell
 
-__all__ = ["master", "notebook_text", "student_copy"]
+__all__ = ["master", "notebook_text", "student_copy", "uses_secret", "with_secret"]
 
 CHECK_OUTPUT = "nbval-check-output"
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+_SECRET = re.compile(r"\bsecret\b")
 
 
 def student_copy(source: Source) -> NotebookNode:
@@ -24,9 +26,12 @@ def student_copy(source: Source) -> NotebookNode:
     return _notebook([_student_cell(cell) for cell in source.cells if not cell.is_hidden])
 
 
-def master(source: Source) -> NotebookNode:
-    """Return the solved notebook with hidden checks; a cell's expected stdout is stored as its output for nbval."""
-    cells = [_master_cell(cell) for cell in source.cells]
+def master(source: Source, *, secret: int = 0) -> NotebookNode:
+    """Return the solved notebook with hidden checks; a cell's expected stdout is stored as its output for nbval.
+
+    Hidden checks that vary with the name `secret` get it as this number.
+    """
+    cells = [_master_cell(cell, secret) for cell in source.cells]
     for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code" and cell.outputs), start=1):
         cell.execution_count = count  # nbval compares only cells that look executed
     return _notebook(cells)
@@ -36,6 +41,16 @@ def notebook_text(notebook: NotebookNode) -> str:
     """Return the notebook as the text of an .ipynb file: same notebook, same bytes."""
     nbformat.validate(notebook)
     return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def uses_secret(text: str) -> bool:
+    """Whether a hidden check varies with `secret`, the number that a grading run draws."""
+    return _SECRET.search(text) is not None
+
+
+def with_secret(text: str, secret: int) -> str:
+    """Return a hidden check behind a line that sets `secret`, where it uses the name."""
+    return f"secret = {secret}\n{text}" if uses_secret(text) else text
 
 
 def _notebook(cells: list[NotebookNode]) -> NotebookNode:
@@ -51,12 +66,14 @@ def _student_cell(cell: SourceCell) -> NotebookNode:
     return _cell(cell, stubbed(cell.text), metadata)
 
 
-def _master_cell(cell: SourceCell) -> NotebookNode:
-    metadata = _metadata(cell)
+def _master_cell(cell: SourceCell, secret: int) -> NotebookNode:
+    metadata, text = _metadata(cell), solved(cell.text)
+    if "hidden-check" in cell.tags:
+        text = with_secret(text, secret)
     if cell.expect is None:
-        return _cell(cell, solved(cell.text), metadata)
+        return _cell(cell, text, metadata)
     metadata["tags"] = [*cell.tags, CHECK_OUTPUT]
-    made = _cell(cell, solved(cell.text), metadata)
+    made = _cell(cell, text, metadata)
     made.outputs = [nbformat.from_dict({"output_type": "stream", "name": "stdout", "text": cell.expect})]
     return made
 

@@ -25,7 +25,7 @@ from course_utils.classroom.authoring.source import Source, read_sources
 __all__ = ["complaints", "contents", "pack", "release"]
 
 LEFT_OUT = re.compile(
-    r"instructor/|\.ci/|\.github/|tests/classroom/(?:test_checks|asked_checks|test_grading|planted_)|tests/test_planted"
+    r"instructor/|\.ci/|\.github/|tests/classroom/(?:test_check|test_guide|asked_checks|test_grading|grading_lesson)"
 )
 """Tracked files that students do not get: those for instructors, and tests that hold right answers."""
 LONG = 40  # characters of a line that two people do not write alike by chance

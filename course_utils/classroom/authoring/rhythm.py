@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from course_utils.classroom.authoring.copies import uses_secret
 from course_utils.classroom.authoring.lessons import Lesson
 from course_utils.classroom.authoring.source import Source, SourceCell
 
@@ -96,8 +97,8 @@ def _check_hidden(cell: SourceCell, keys: Counter[str | None]) -> Iterator[str]:
         return
     if cell.answer not in keys:
         yield f"the hidden check is for {cell.answer!r}, which no answer cell carries"
-    if cell.expect is None:
-        yield "a hidden check without '# expect:' lines compares nothing"
+    if cell.expect is None and not uses_secret(cell.text):
+        yield "a hidden check with neither '# expect:' lines nor the name secret compares nothing"
     if re.search(r"^\s*assert\b", cell.text, re.MULTILINE):
         yield "a hidden check prints rounded values; an assert in the student's kernel can be switched off"
 
@@ -116,6 +117,9 @@ def _check_answer(answer: SourceCell, following: Sequence[SourceCell], source: S
         yield "no visible check follows"
     if not checked:
         yield f"no hidden check has answer={answer.answer!r}"
+    tags = [tag for cell in following for tag in cell.tags]
+    if "check" in tags and "hidden-check" in tags[tags.index("check") :]:
+        yield "a hidden check comes after the visible one, where the kit's own function stands in for a wrong one"
 
 
 def _answers(source: Source) -> Iterator[tuple[SourceCell, tuple[SourceCell, ...]]]:

@@ -5,7 +5,8 @@
     print(round(my_timer(rigged), 3))
     # expect: 3.651
 
-Each `# expect: ` line is one line that the cell must print, exactly, at smoke scale.
+Each `# expect: ` line is one line that the cell must print, exactly, at smoke scale. A hidden check may use the name
+`secret`, an int that a grading run draws and that is 0 everywhere else, so that no answer can print what is expected.
 """
 
 from __future__ import annotations

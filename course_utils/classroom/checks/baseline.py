@@ -58,7 +58,7 @@ class Constant(nn.Module):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale = nn.Parameter(torch.tensor(scale))
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
         """(N, C, H, W), (N,) -> (N, C, H, W); as strict about the dtype as a network."""
@@ -86,4 +86,8 @@ def training_loss(answer: Callable[..., Tensor], report: Report) -> None:
         got = report.call(answer, model, x_0, t, eps, process().alphas_cumprod)
         hint = "is the noise sqrt(a) v + sqrt(1 - a) x_t, and is the mean taken over everything?"
         if not report.close(what, got.detach() if isinstance(got, Tensor) else got, wanted, rtol=1e-3, hint=hint):
+            return
+        leads_back = isinstance(got, Tensor) and got.requires_grad
+        cut = "nothing leads back from the loss to the model: return the tensor itself, without .item() or .detach()"
+        if not report.expect(leads_back, f"{what}: training can go backward from it", cut):
             return

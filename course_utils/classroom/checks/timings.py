@@ -66,6 +66,7 @@ def suspects(answer: Callable[[Rows, float], list[Pair]], report: Report) -> Non
         ("no twins", {"a": (9.0, 1.0), "b": (9.0, 2.0), "c": (9.0, 4.0)}, 0.02, set()),
         ("one pair of twins", {"a": (9.0, 1.00), "b": (3.0, 5.0), "c": (7.0, 1.01)}, 0.02, {frozenset("ac")}),
         ("the tolerance counts", {"a": (9.0, 100.0), "b": (9.0, 104.0)}, 0.05, {frozenset("ab")}),
+        ("a share of the larger one", {"a": (9.0, 100.0), "b": (9.0, 104.5)}, 0.044, {frozenset("ab")}),
         ("wall time is not what is compared", {"a": (9.0, 1.0), "b": (9.0, 3.0)}, 0.02, set()),
     )
     for what, rows, tolerance, wanted in cases:

@@ -132,12 +132,16 @@ def _untrapped(script: Script) -> Seen:
         yield asked[0], f"{script.lines[asked[0] - 1]}, and no trap for {asked[1]}"
 
 
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_BEHIND = re.compile(r"(?<![&>])&(?![&>])")  # no && and no 2>&1
+
+
 def _foreground(script: Script) -> Seen:
     traps = script.trapped()
     if not traps:
         return
     for command in script.running(_WORKERS):
-        behind = command.text.endswith("&") and not command.text.endswith("&&")
+        behind = _BEHIND.search(_QUOTED.sub("", command.text))
         if command.line > min(traps.values()) and not behind and not _QUICK.search(command.text):
             yield command.line, command.text
 

@@ -1,0 +1,1 @@
+"""Grading: answers out of submissions, hidden checks run in confined kernels, points from what they print."""
