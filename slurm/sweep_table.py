@@ -7,6 +7,7 @@ writes FOLDER/table.md.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def row(log: Path) -> dict[str, Any]:
         "held-out loss": losses[-1] if losses else None,
         "img/s": statistics.median(speeds) if speeds else None,
         "device": device(starts[-1]["manifest"]) if starts else None,
-        "complete": bool(steps and starts) and steps[-1]["step"] >= starts[-1]["num_steps"],
+        "complete": bool(steps and starts) and steps[-1]["step"] >= starts[-1].get("num_steps", math.inf),
     }
 
 

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 
 import pytest
 from asked_jobs import LONG, SHORT, assert_complete, assert_refused, at_work, starts
@@ -32,29 +30,6 @@ def test_a_sweep_trains_every_cell_and_gathers_one_table(cluster, kit, send):
         heldout = next(entry for entry in read_log(folder / name / "log.jsonl") if entry["event"] == "heldout")
         assert f"| {heldout['loss']:.5g} |" in line
     assert len(table) == 4, "no note, where all runs are complete and alike"
-
-
-def test_the_table_of_a_sweep_names_what_is_missing_and_takes_no_other_sweeps_rows(kit, tmp_path):
-    for name, steps in {"none-seed0": 4, "none-seed1": 2, "old-seed9": 4}.items():
-        (tmp_path / name).mkdir()
-        entries = [{"event": "start", "num_steps": 4, "manifest": {"device": "cpu"}}]
-        entries += [{"event": "step", "step": steps, "images_seen": 8 * steps, "img_per_s": 2.0}]
-        (tmp_path / name / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    words = [sys.executable, kit / "slurm/sweep_table.py", tmp_path]
-    done = subprocess.run(
-        [*words, "none-seed0", "none-seed1", "layout-seed0"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    lines = (tmp_path / "table.md").read_text().splitlines()
-    assert [line.split(" | ")[0].removeprefix("| ") for line in lines[2:5]] == [
-        "layout-seed0",
-        "none-seed0",
-        "none-seed1",
-    ]
-    assert "No log of layout-seed0: its task was not sent, or failed before the first step." in lines
-    assert "1 of 3 runs are complete: send the same sbatch again, with --array=0-2: it goes on where" in done.stdout
-    assert "old-seed9" not in done.stdout
-    assert subprocess.run([*words, "none-seed0"], capture_output=True, check=False).returncode == 0
 
 
 def test_the_smoke_job_checks_gpu_dtypes_communication_and_scratch(cluster, send):
