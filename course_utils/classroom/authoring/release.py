@@ -31,7 +31,7 @@ LEFT_OUT = re.compile(
 LONG = 40  # characters of a line that two people do not write alike by chance
 _OWN = "course_utils/"  # the kit's own functions, which lessons go on with, look like solutions
 _TEXT = (".py", ".md", ".txt", ".sh", ".ipynb", ".toml", ".yml", ".json", ".env", "Makefile")
-_MAP_LINE = re.compile(r"^instructor/.*\n", re.MULTILINE)
+_FOR_INSTRUCTORS = re.compile(r"^.*\binstructor/.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def contents(root: Path) -> dict[str, bytes]:
     names = [name for name in _git(root, "ls-files", "-z").split("\0") if name and not LEFT_OUT.match(name)]
     files = {name: (root / name).read_bytes() for name in names}
     if "README.md" in files:
-        files["README.md"] = _MAP_LINE.sub("", files["README.md"].decode()).encode()
+        files["README.md"] = _FOR_INSTRUCTORS.sub("", files["README.md"].decode()).encode()
     return files
 
 
