@@ -57,7 +57,7 @@ begin_job() {
   has_option --scale "$@" || OPTIONS+=(--scale "$SCALE")
   has_option --device "$@" || OPTIONS+=(--device "$DEVICE")
   OPTIONS+=("$@")
-  LOGGED=$(log_lines) # what an earlier job has logged is none of this one's speed
+  STARTS=$(logged_starts) # what an earlier job has logged is none of this one's speed
   print_header | tee -a "$RUN_DIR/provenance.txt"
   trap 'on_signal USR1' USR1
   trap 'on_signal TERM' TERM

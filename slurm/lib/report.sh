@@ -67,17 +67,20 @@ host_memory() {
   fi
 }
 
-# How many lines the training log has.
-log_lines() {
+# How many starts the training log tells of.
+logged_starts() {
   local count=0
-  [ ! -f "$RUN_DIR/log.jsonl" ] || count=$(wc -l <"$RUN_DIR/log.jsonl")
+  [ ! -f "$RUN_DIR/log.jsonl" ] || count=$(grep -c '"event": "start"' "$RUN_DIR/log.jsonl" || true)
   printf '%s' "$count"
 }
 
-# What the training log says last of this start.
+# What the training log says last of this start. (Lines cannot be counted: a start removes those of steps that were lost.)
 last_speed() {
   local speed=''
-  [ ! -f "$RUN_DIR/log.jsonl" ] || speed=$(tail -n "+$((LOGGED + 1))" "$RUN_DIR/log.jsonl" | sed -n 's/.*"img_per_s": \([0-9.]*\).*/\1/p' | tail -n 1)
+  [ ! -f "$RUN_DIR/log.jsonl" ] || speed=$(awk -v before="$STARTS" '
+    /"event": "start"/ { starts++; speed = "" }
+    starts > before && match($0, /"img_per_s": [0-9.]+/) { speed = substr($0, RSTART + 13, RLENGTH - 13) }
+    END { print speed }' "$RUN_DIR/log.jsonl")
   printf '%s' "${speed:+$speed img/s, the last reading of log.jsonl}"
   [ -n "$speed" ] || printf 'no reading: this start logged no step'
 }

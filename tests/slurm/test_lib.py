@@ -1,5 +1,6 @@
 """The shared shell functions one by one, without a Slurm: what they compare, name and share out."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -188,11 +189,22 @@ def test_a_time_limit_no_longer_than_its_warning_is_said_and_not_tried_again(pro
     assert ("Ask for --time=00:10:00 or more" in printed) is not back
 
 
-def test_the_speed_is_that_of_this_start_alone(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"event": "step", "img_per_s": 31.5}\n')
-    begun = "LOGGED=$(log_lines)"
-    later = """echo '{"event": "step", "img_per_s": 7.25}' >>"$RUN_DIR/log.jsonl\""""
-    assert shell(f"{begun}; last_speed", "report", RUN_DIR=str(tmp_path))[1] == "no reading: this start logged no step"
-    said = shell(f"{begun}; {later}; last_speed", "report", RUN_DIR=str(tmp_path))[1]
-    assert said == "7.25 img/s, the last reading of log.jsonl"
+@pytest.mark.parametrize(
+    ("later", "said"),
+    [
+        ([], "no reading: this start logged no step"),
+        (["start"], "no reading: this start logged no step"),
+        (["start", 7.25], "7.25 img/s, the last reading of log.jsonl"),
+    ],
+)
+def test_the_speed_is_that_of_this_start_alone(tmp_path, later, said):
+    """The log becomes shorter at a start that goes on from an earlier checkpoint."""
+
+    def lines(*told):
+        entries = [{"event": "start"} if one == "start" else {"event": "step", "img_per_s": one} for one in told]
+        return "".join(json.dumps(entry) + "\n" for entry in entries)
+
+    (tmp_path / "log.jsonl").write_text(lines("start", 31.5, 31.0, 30.5))
+    (tmp_path / "later.jsonl").write_text(lines("start", 31.5, *later))
+    words = 'STARTS=$(logged_starts); mv "$RUN_DIR/later.jsonl" "$RUN_DIR/log.jsonl"; last_speed'
+    assert shell(words, "report", RUN_DIR=str(tmp_path)) == (0, said)
