@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from course_utils.classroom.style import color, figure
 from course_utils.measure import Ceilings, Device, Profile, Timing, Work, calibrate
+from course_utils.measure.ceilings import attainable
 
-__all__ = ["Point", "attainable", "plot_predicted", "plot_roofline", "points_of"]
+__all__ = ["Point", "plot_predicted", "plot_roofline", "points_of"]
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,6 @@ class Point:
     intensity: float
     flop_per_s: float
     share: float | None = None
-
-
-def attainable(intensity: float | np.ndarray, flop_per_s: float, bytes_per_s: float) -> float | np.ndarray:
-    """The most FLOP/s at an intensity (FLOP/byte) below both roofs: min(peak, intensity x bandwidth)."""
-    return np.minimum(flop_per_s, np.asarray(intensity) * bytes_per_s)
 
 
 def points_of(measured: Mapping[str, tuple[Work, Timing]] | Profile) -> list[Point]:

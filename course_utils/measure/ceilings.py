@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from course_utils.measure.hardware import Device, detect
@@ -30,13 +31,18 @@ from course_utils.measure.tables import Table, Tabular, seconds_text, si_text
 from course_utils.measure.timing import Stopwatch
 from course_utils.measure.utilization import utilization
 
-__all__ = ["Ceilings", "calibrate"]
+__all__ = ["Ceilings", "attainable", "calibrate"]
 
 METHOD_VERSION = 2  # raise it whenever the same device would get other ceilings
 UNDISTURBED = 0.85  # of the threads' time; a quiet machine gives 0.94 and more, one busy neighbour on two cores 0.6
 HOPELESS = 1 / 8  # of the best rate so far: a dtype slower than that is not tried on larger matrices
 _TORCH_DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _MIB = 2**20
+
+
+def attainable(intensity: float | np.ndarray, flop_per_s: float, bytes_per_s: float) -> float | np.ndarray:
+    """The most FLOP/s at an intensity (FLOP/byte) below both roofs: min(peak, intensity x bandwidth)."""
+    return np.minimum(flop_per_s, np.asarray(intensity) * bytes_per_s)
 
 
 @dataclass(frozen=True, repr=False)

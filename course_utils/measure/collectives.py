@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import optimize
 
 from course_utils.measure.tables import Table, Tabular, bytes_text, seconds_text, si_text
 from course_utils.measure.timing import Clock, Stopwatch
@@ -137,6 +136,8 @@ def fit_link(seconds: Mapping[int, float], n: int, name: str = "fitted") -> Link
     Least squares of the relative errors, so that a small message counts as much as a large one. Raises `ValueError`
     for fewer than two sizes or processes, times that are not positive, and times that do not grow with the size.
     """
+    from scipy import optimize
+
     nbytes, taken = np.array(list(seconds), float), np.array(list(seconds.values()), float)
     if len(nbytes) < 2 or n < 2 or not (taken > 0).all():
         raise ValueError(f"a fit takes 2 sizes, 2 processes and positive times, got {dict(seconds)} and n={n}.")

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from course_utils.measure.tables import Table, Tabular, interval_text
 
@@ -70,4 +70,4 @@ def paired_ratio(base_s: npt.ArrayLike, variant_s: npt.ArrayLike, *, seed: int =
 def _expanded_tail(n: int) -> float:
     """Share to cut off either end of n resampled values for 95 %: below 0.025, as the bootstrap is too narrow by
     sqrt((n - 1) / n) and by the normal in place of Student's t."""
-    return float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1)))
+    return float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.975)))

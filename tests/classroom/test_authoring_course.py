@@ -14,6 +14,7 @@ from authoring_lesson import LESSON, write_lesson
 
 from course_utils.classroom.authoring.course import main
 from course_utils.classroom.authoring.execution import execute, smoke_environment
+from course_utils.measure import load
 
 BROKEN = LESSON.replace('print("two', 'x = {}["<gone>"]; print("two').replace("02 · Timing", "00 · Start")
 
@@ -33,6 +34,19 @@ def test_course_goes_on_after_a_failure_and_links_what_it_wrote(tmp_path, capsys
     assert (folders.course / "00_start.html").exists()
     assert not list(folders.course.glob(".*"))
     assert str(folders.course / "index.html") in capsys.readouterr().out
+
+
+def test_a_record_has_the_seconds_of_what_ran_to_its_end(tmp_path):
+    write_lesson(tmp_path, BROKEN, "00_start")
+    write_lesson(tmp_path)
+    path = tmp_path / "minutes.jsonl"
+    started = time.perf_counter()
+    assert main(["--root", str(tmp_path), "--scale", "smoke", "--record", str(path)]) == 1
+    took_s = time.perf_counter() - started
+    (one,) = load(path)
+    assert (one.kind, one.name, one.unit, one.config) == ("notebook", "02_timing", "s", {"scale": "smoke"})
+    assert 0 < one.value < took_s
+    assert one.manifest["versions"]["python"]
 
 
 def test_one_notebook_can_be_chosen_unsolved_and_embeds_its_figure(tmp_path):

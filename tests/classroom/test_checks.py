@@ -2,6 +2,7 @@
 
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from asked_checks import assert_right, assert_wrong, run
@@ -113,6 +114,19 @@ def test_timer_names_the_trap(capsys):
         synchronize()
         return (clock() - start) / 50
 
+    def in_numpy(fn, clock, synchronize):
+        fn()
+        synchronize()
+        times = []
+        for _ in range(21):
+            start = clock()
+            fn()
+            synchronize()
+            times.append(clock() - start)
+        return np.float32(np.median(times))
+
+    assert_right(capsys, "timer", in_numpy)
+    assert_right(capsys, "timer", lambda *case: torch.tensor([in_numpy(*case)]))
     assert_wrong(capsys, "timer", naive, "only queues the work")
     assert_wrong(capsys, "timer", mean_of_many, "take the median")
     assert_wrong(capsys, "timer", lambda fn, clock, synchronize: naive(fn, time.perf_counter, synchronize), "clock()")

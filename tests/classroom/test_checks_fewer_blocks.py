@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from asked_checks import assert_right, assert_wrong, run
@@ -37,6 +38,8 @@ def by_resolution(costs, stages, *, ups_from_outside=False, middle=-1, rest=0):
 
 def test_stage_share(capsys):
     assert_right(capsys, "stage_share", by_resolution)
+    assert_right(capsys, "stage_share", lambda c, n: torch.tensor(by_resolution(c, n)))
+    assert_right(capsys, "stage_share", lambda c, n: np.array(by_resolution(c, n)))
     assert_wrong(capsys, "stage_share", lambda c, n: by_resolution(c, n, ups_from_outside=True), "`ups.0` is the inner")
     assert_wrong(capsys, "stage_share", lambda c, n: by_resolution(c, n, middle=0), "it is the innermost's")
     assert_wrong(capsys, "stage_share", lambda c, n: by_resolution(c, n, rest=-1), "the rest is the outermost stage's")

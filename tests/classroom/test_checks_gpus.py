@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from asked_checks import assert_right, assert_wrong, run
 
 NAMES = ("step_time", "traffic", "crossover")
@@ -65,6 +66,9 @@ def test_crossover(capsys):
 
         return answer
 
+    assert_right(capsys, "crossover", lambda *case: torch.tensor(max(0.0, without()(*case)), dtype=torch.float64))
+    assert_right(capsys, "crossover", lambda *case: np.float32(max(0.0, without()(*case))))
+    assert_wrong(capsys, "crossover", lambda *case: torch.zeros(2), "expected a number near")
     assert_wrong(capsys, "crossover", without(fixed_too=False), "the fixed bytes take their share")
     assert_wrong(capsys, "crossover", without(both=False), "the first of two limits to overtake")
     never = lambda *case: abs(without()(*case))  # noqa: E731

@@ -136,6 +136,8 @@ def test_strides(capsys):
         return (plain.transpose(0, 3, 1, 2) if channels_last else plain).strides
 
     assert_right(capsys, "strides", by_numpy)
+    assert_right(capsys, "strides", lambda shape, last=False: np.array(by_numpy(shape, last)))
+    assert_right(capsys, "strides", lambda shape, last=False: list(by_numpy(shape, last)))
     assert_wrong(capsys, "strides", lambda shape, last=False: by_numpy(shape), "the channel has stride 1")
     assert_wrong(capsys, "strides", lambda shape, last=False: by_numpy(shape, True), "the column has stride 1")
 

@@ -15,7 +15,6 @@ from course_utils.classroom import (
     plot_samples_s,
 )
 from course_utils.classroom.plots import smooth
-from course_utils.classroom.roofline import attainable
 from course_utils.classroom.style import PALETTE, style
 from course_utils.diffusion import StepInfo
 from course_utils.measure import Ceilings, count, detect, measure, rigged
@@ -85,11 +84,6 @@ def test_a_roofline_of_named_pairs_and_of_nothing():
     nothing = count(torch.relu, torch.zeros(4))
     with pytest.raises(ValueError, match="nothing to draw"):
         plot_roofline({"relu": (nothing, timing)}, CEILINGS)
-
-
-@pytest.mark.parametrize(("intensity", "rate"), [(0.5, 25e9), (4.0, 200e9), (1000.0, 200e9)])
-def test_attainable_is_the_lower_roof(intensity, rate):
-    assert attainable(intensity, 200e9, 50e9) == rate
 
 
 def test_predicted_times_are_the_slower_of_arithmetic_and_memory():

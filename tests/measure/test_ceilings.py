@@ -7,7 +7,7 @@ import torch
 import torch.utils.flop_counter
 
 from course_utils.measure import ceilings as module
-from course_utils.measure.ceilings import Ceilings, calibrate
+from course_utils.measure.ceilings import Ceilings, attainable, calibrate
 from course_utils.measure.hardware import Device, detect
 from course_utils.measure.timing import Stopwatch
 
@@ -179,3 +179,8 @@ def test_what_was_measured_beside_busy_programs_says_so_and_is_not_kept(tmp_path
     share = 0.95
     assert not calibrate("cpu").disturbed
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(("intensity", "rate"), [(0.5, 25e9), (4.0, 200e9), (1000.0, 200e9)])
+def test_attainable_is_the_lower_roof(intensity, rate):
+    assert attainable(intensity, 200e9, 50e9) == rate

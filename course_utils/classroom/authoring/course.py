@@ -50,10 +50,12 @@ class Chapter:
         return sum(cell.cell_type == "code" for cell in self.notebook.cells)
 
 
-def run_course(folders: Folders, chapters: Sequence[Chapter], size: str) -> dict[str, Outcome]:
+def run_course(
+    folders: Folders, chapters: Sequence[Chapter], size: str, records: Path | None = None
+) -> dict[str, Outcome]:
     """Execute the chapters at scale `size` in order, going on after a failure; copies and index grow as each one ends.
 
-    Returns how each chapter ended, by its name.
+    With `records` the seconds of each one that ran to its end are appended there. Returns how each ended, by its name.
     """
     outcomes: dict[str, Outcome] = {}
     env = dict(os.environ) | {"COURSE_SCALE": size}
@@ -63,6 +65,8 @@ def run_course(folders: Folders, chapters: Sequence[Chapter], size: str) -> dict
             outcomes[chapter.name] = outcome = _run_chapter(chapter, env, bar)
             _write_copy(folders, chapter)
             write_text(folders.course / "index.html", _index(chapters, outcomes, size))
+            if records is not None and outcome.ok:
+                _record(records, chapter.name, outcome.wall_s, size)
             bar.write(f"{chapter.name}  {_status(outcome)}  {outcome.wall_s / 60:.1f} min")
     return outcomes
 
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = scale(options.scale).name
     print(f"{len(chapters)} notebooks at {size} scale")
     try:
-        outcomes = run_course(folders, chapters, size)
+        outcomes = run_course(folders, chapters, size, options.record)
     except KeyboardInterrupt:
         print(f"course: stopped; what had finished is in {folders.course}", file=sys.stderr)
         return 130
@@ -115,6 +119,12 @@ def _run_chapter(chapter: Chapter, env: Mapping[str, str], bar: Any) -> Outcome:
         outcome = execute(chapter.notebook, cwd=Path(folder), env=own, timeout_s=CELL_LIMIT_S, on_cell=on_cell)
     bar.update(reached - bar.n)  # also past the cells that a failure left out
     return outcome
+
+
+def _record(path: Path, name: str, wall_s: float, size: str) -> None:
+    from course_utils.measure import manifest, record  # brings torch, which only a recorded run needs
+
+    record("notebook", name, {"scale": size}, wall_s, "s", n=1, path=path, manifest=manifest(step="a whole notebook"))
 
 
 @contextmanager
@@ -177,5 +187,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NN_topic", help="notebooks to execute (default: all)")
     parser.add_argument("--unsolved", action="store_true", help="execute the student copies instead of solved masters")
     parser.add_argument("--scale", help="smoke, laptop or gpu (default: COURSE_SCALE, else this machine's)")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="append the seconds of each notebook as a record")
     parser.add_argument("--root", type=Path, help="the clone to work in (default: the one this package runs from)")
     return parser

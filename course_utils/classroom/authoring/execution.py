@@ -16,7 +16,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-__all__ = ["Outcome", "execute", "smoke_environment"]
+__all__ = ["NBVAL", "Outcome", "execute", "smoke_environment"]
+
+NBVAL = ("-p", "course_utils.classroom.authoring.quick_start", "-p", "nbval.plugin")  # options of pytest
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from course_utils.classroom.authoring.copies import CHECK_OUTPUT, notebook_text
-from course_utils.classroom.authoring.execution import smoke_environment
+from course_utils.classroom.authoring.execution import NBVAL, smoke_environment
 
 __all__ = ["Validation", "validate"]
 
@@ -65,7 +65,7 @@ def _limit_s(notebook: NotebookNode, timeout_s: float) -> float:
 
 def _run_nbval(folder: Path, timeout_s: float, limit_s: float) -> str:
     options = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={timeout_s}", "--noconftest"]
-    quiet = ["-q", "--color=no", "-p", "no:cacheprovider", "-p", "nbval.plugin", "--junitxml=report.xml"]
+    quiet = ["-q", "--color=no", "-p", "no:cacheprovider", *NBVAL, "--junitxml=report.xml"]
     environment = smoke_environment(folder / "ipython") | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", *options, *quiet, "notebook.ipynb"]
     done = subprocess.run(

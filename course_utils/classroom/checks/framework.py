@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import math
 import traceback
 from collections.abc import Callable
+from numbers import Real
 from types import EllipsisType
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 
-__all__ = ["Report", "exercise"]
+__all__ = ["Report", "exercise", "number"]
 
 Answer = Callable[..., Any]
 
@@ -50,6 +53,8 @@ class Report:
     def call_for(self, names: tuple[str, ...], answer: Answer, *args: Any) -> tuple[Any, ...]:
         """Run an answer that returns several values, named for the message; a missing one stops the check."""
         result = self.call(answer, *args)
+        if isinstance(result, Tensor | ndarray) and result.ndim:
+            result = list(result)
         if not isinstance(result, tuple | list) or len(result) != len(names):
             self.fail(f"return {len(names)} values: {', '.join(names)}")
             raise Stopped
@@ -80,6 +85,12 @@ class Report:
         """Compare a number or a tensor with the wanted one; a difference is told by where and how much."""
         problem = difference(got, wanted, rtol, atol)
         return self.expect(problem is None, f"{what}", f"{what}: {problem}{'; ' + hint if hint else ''}")
+
+
+def number(got: Any) -> float | None:
+    """A number as a float, whether Python's, NumPy's or a tensor of one value; None for anything else."""
+    single = isinstance(got, Tensor | ndarray) and math.prod(got.shape) == 1
+    return float(got) if single or isinstance(got, Real) else None
 
 
 def where_in(answer: Answer, error: Exception) -> str:

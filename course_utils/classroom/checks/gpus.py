@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from course_utils.classroom.checks.framework import Report, exercise
+from course_utils.classroom.checks.framework import Report, exercise, number
 from course_utils.classroom.step_model import Limits, StepWork
 
 __all__ = ["crossover", "step_time", "traffic"]
@@ -81,5 +81,6 @@ def crossover(answer: Callable[[StepWork, float, float, Limits], float], report:
             return
     never = StepWork(8, 8e9, 3e9 + 8e7, 1000)
     got = report.call(answer, never, 3e9, 1e7, DEVICE)
-    good = isinstance(got, int | float) and math.isfinite(got) and got <= 0
+    batch = number(got)
+    good = batch is not None and math.isfinite(batch) and batch <= 0
     report.expect(good, "memory decides at any batch: 0", f"memory decides at any batch: expected 0, got {got!r}")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from course_utils.classroom.checks.framework import Report, exercise
@@ -31,7 +32,7 @@ def strides(answer: Callable[..., tuple[int, ...]], report: Report) -> None:
             what = f"{shape}, {'channels last' if last else 'default'}"
             innermost = "the channel" if last else "the column"
             bad = f"{what}: expected {wanted}, got {got!r}; {innermost} has stride 1"
-            if not report.expect(tuple(got) == wanted if isinstance(got, tuple | list) else False, what, bad):
+            if not report.expect(isinstance(got, tuple | list | ndarray | Tensor) and tuple(got) == wanted, what, bad):
                 return
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
-from course_utils.classroom.checks.framework import Report, exercise
+from course_utils.classroom.checks.framework import Report, exercise, number
 from course_utils.measure import measure, rigged
 
 __all__ = ["suspects", "timer"]
@@ -39,14 +39,15 @@ def timer(answer: Timer, report: Report) -> None:
     """Check `my_timer(fn, clock, synchronize)` -> seconds on rigged operations, and name the trap it fell into."""
     for operation in rigged.traps():
         clock = Counted(operation.clock)
-        seconds = report.call(answer, operation, clock, operation.synchronize)
-        if not isinstance(seconds, int | float):
-            report.fail(f"return one number of seconds, not {type(seconds).__name__}")
+        told = report.call(answer, operation, clock, operation.synchronize)
+        seconds = number(told)
+        if seconds is None:
+            report.fail(f"return one number of seconds, not {type(told).__name__}")
             return
         if not clock.reads:
             report.fail("read the time with the clock you are given, clock(): another clock does not see rigged work")
             return
-        trap = operation.diagnose(float(seconds))
+        trap = operation.diagnose(seconds)
         report.expect(trap is None, operation.name, trap or "")
 
 

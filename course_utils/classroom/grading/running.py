@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import psutil
 
+from course_utils.classroom.authoring.execution import NBVAL
 from course_utils.classroom.grading.exams import Cell
 from course_utils.classroom.grading.limits import Limits
 from course_utils.classroom.grading.sandbox import Sandbox
@@ -27,7 +28,7 @@ __all__ = ["Outcome", "Run", "Stopped", "remove_left_overs", "run_cells"]
 
 STARTUP_S = 120.0
 _NBVAL = ("--nbval-lax", "--nbval-current-env", "--noconftest", "-q", "--color=no", "-p", "no:cacheprovider")
-_PLUGINS = ("-p", "nbval.plugin", "-p", "course_utils.classroom.grading.engine")
+_PLUGINS = (*NBVAL, "-p", "course_utils.classroom.grading.engine")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from course_utils.classroom.roofline import attainable
 from course_utils.classroom.step_model import Limits
 from course_utils.classroom.style import figure
 from course_utils.classroom.widgets.page import LIMIT_COLORS
 from course_utils.classroom.widgets.unet_counts import Structure, unet_work
+from course_utils.measure.ceilings import attainable
 from course_utils.measure.tables import si_text
 
 __all__ = ["BYTES", "REACH", "Setting", "Spot", "draw_scene", "network", "spots"]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 __all__ = ["CONFIDENCE", "GROUPS", "Estimate", "interleaved", "jackknife"]
@@ -42,7 +42,7 @@ class Estimate(NamedTuple):
         return self.value + self._margin()
 
     def _margin(self) -> float:
-        return float(stats.t.ppf(CONFIDENCE, self.df)) * self.standard_error
+        return float(special.stdtrit(self.df, CONFIDENCE)) * self.standard_error
 
 
 def interleaved(n: int, groups: int = GROUPS) -> list[Tensor]:

@@ -14,8 +14,6 @@ import math
 from functools import cache
 from typing import NamedTuple
 
-from scipy import optimize, stats
-
 from course_utils.measure.quality.intervals import CONFIDENCE, Estimate
 
 __all__ = ["POWER", "Power", "power_of"]
@@ -52,10 +50,14 @@ def power_of(log_ratio: Estimate, tolerance: float, n: int, *, floor: float = 0.
 
 def _chance(away: float, df: float) -> float:
     """Chance that a bound clears the tolerance when the truth is so many standard errors on the right side of it."""
+    from scipy import stats  # takes half a second, which who asks for no power need not wait
+
     return float(stats.nct.sf(stats.t.ppf(CONFIDENCE, df), df, away))
 
 
 @cache
 def _needed_distance(df: float) -> float:
     """Standard errors between truth and tolerance for a chance of 4 in 5; near t(0.95) + z(0.8)."""
+    from scipy import optimize
+
     return float(optimize.brentq(lambda away: _chance(away, df) - POWER, 0, 1000))
