@@ -10,6 +10,7 @@ from course_utils.__main__ import COMMANDS
 from course_utils.__main__ import main as run_command
 from course_utils.classroom.authoring.folders import find_folders
 from course_utils.classroom.authoring.source import read_sources
+from course_utils.measure import load
 
 FOLDERS = find_folders()
 GUIDE = FOLDERS.sources / "GUIDE.md"
@@ -100,11 +101,16 @@ def test_links_within_the_page_lead_to_headings():
 
 def test_table_of_minutes_and_points_says_what_cards_and_sources_say():
     rows = tables()["Plan"][1:]
-    told = {name.strip("`"): (int(minutes), float(points)) for name, minutes, points, _ in rows}
+    told = {name.strip("`"): (int(minutes), float(points)) for name, minutes, _, points, _ in rows}
     wanted = {
         name: (minutes_of(source), sum(cell.points or 0 for cell in source.cells)) for name, source in SOURCES.items()
     }
     assert told == wanted
+
+
+def test_minutes_of_the_machine_are_those_of_the_record():
+    recorded = {one.name: f"{one.value / 60:.1f}" for one in load(FOLDERS.root / "results/reference/course-cpu2-laptop.jsonl")}
+    assert {name.strip("`"): machine for name, _, machine, *_ in tables()["Plan"][1:]} == recorded
 
 
 @pytest.mark.parametrize(("route", "limit"), [("Two hours", 120), ("Half a day", 240), ("Six weeks", None)])
