@@ -109,7 +109,9 @@ def test_table_of_minutes_and_points_says_what_cards_and_sources_say():
 
 
 def test_minutes_of_the_machine_are_those_of_the_record():
-    recorded = {one.name: f"{one.value / 60:.1f}" for one in load(FOLDERS.root / "results/reference/course-cpu2-laptop.jsonl")}
+    recorded = {
+        one.name: f"{one.value / 60:.1f}" for one in load(FOLDERS.root / "results/reference/course-cpu2-laptop.jsonl")
+    }
     assert {name.strip("`"): machine for name, _, machine, *_ in tables()["Plan"][1:]} == recorded
 
 
