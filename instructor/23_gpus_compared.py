@@ -174,6 +174,8 @@ def crossover(work, fixed, per_image, limits):
 
 
 # %% id="crossover-hidden" tags=["hidden-check"] answer="23.crossover"
+from course_utils.classroom.step_model import Limits
+
 some = Limits("some", "fp32", 2e13, 5e11, 4e-6, "made up")
 print(*(f"{float(crossover(StepWork(4, flop, 1e9, 2000), 1e9, 1e8, some)):.3f}" for flop in (4e9, 4e10)))
 print(float(crossover(StepWork(4, 4e9, 1e10, 2000), 5e9, 1e8, some)) <= 0)

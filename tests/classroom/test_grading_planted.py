@@ -4,17 +4,19 @@ One kernel a notebook: the reference solution goes through the same slice and is
 `# expect:` lines, which the whole lesson prints as well (tests/test_notebooks.py).
 """
 
+import builtins
 import secrets
 
 import pytest
 
 from course_utils.classroom.authoring.folders import find_folders
 from course_utils.classroom.authoring.source import read_source
-from course_utils.classroom.grading.exams import Exam
+from course_utils.classroom.grading.exams import Exam, paper, reference_answers
 from course_utils.classroom.grading.limits import Limits
 from course_utils.classroom.grading.marking import Bench
 from course_utils.classroom.grading.planted import read_cases, try_cases
 from course_utils.classroom.grading.sandbox import find_sandbox
+from course_utils.classroom.grading.slicing import names_of
 
 FOLDER = find_folders().sources
 SOURCES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
@@ -52,3 +54,17 @@ def test_each_exercise_has_three_wrong_answers_and_another_right_one(path):
         points = [case.points for case in cases if case.key == one.key]
         assert points.count(0.0) >= 3, f"{one.key}: {points.count(0.0)} wrong answers"
         assert points.count(one.points) >= 1, f"{one.key}: no right answer in another form"
+
+
+@none_here
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_a_hidden_check_takes_nothing_from_another_exercises(path):
+    """Where a kernel died each exercise is run alone, and an earlier check may have stopped half-way."""
+    exam, _ = exam_and_cases(path)
+    for one in exam.exercises:
+        known = set(dir(builtins))
+        for cell in paper(exam, reference_answers(exam), secret=0, mark="told", only=[one.key]):
+            found = names_of(cell.text)
+            known |= found.touches
+            unknown = {name for name in found.reads - known if name.isidentifier()}
+            assert not unknown, f"{one.key}: its check {cell.id} reads {sorted(unknown)}"
