@@ -15,7 +15,8 @@ INSTALL = command -v "$(PYTHON)" >/dev/null || { $(NO_PYTHON); }; "$(PYTHON)" -I
 unexport PYTHONPATH PYTHONHOME
 
 help: ## This list
-	@awk -F ' *## ' '/^[a-z]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' *## ' '/^[a-z]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2 }' Makefile \
+		| grep -Ev '$(if $(wildcard instructor),^$$,make (release|grade) )'
 	@echo
 	@echo "  PYTHON=python3.12   which Python makes .venv (3.11 to 3.13; the default is python3)"
 	@echo "  ARGS='--port 9000'  further options for JupyterLab (lab), pytest (test) or the run (course)"

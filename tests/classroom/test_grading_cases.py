@@ -56,6 +56,7 @@ def test_cases_get_what_they_should(tmp_path):
     assert told["numbers-learned-by-heart"] == "raised KeyError"
     assert told["endless"] == "timed out"
     assert told["does-not-parse"] == "raised SyntaxError"
+    assert marks["07.area", "does-not-parse"].words.endswith("(line 1)")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import stat
 import pytest
 from grading_lesson import LESSON, triangles
 
+from course_utils.classroom.grading.limits import Limits
 from course_utils.classroom.grading.marking import Graded, Mark
 from course_utils.classroom.grading.records import file_name, opened
 from course_utils.classroom.grading.splicing import Answer
@@ -39,6 +40,18 @@ def test_a_run_that_goes_on_keeps_its_secret_and_another_has_its_own(tmp_path):
     path = tmp_path / "one/work/secret"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_what_was_stopped_at_a_limit_is_graded_again_under_another(tmp_path):
+    exam = triangles(tmp_path / "a")
+    stopped = Graded({"07.area": Mark("timed out", 0.0)}, 60.0, 2**28)
+    with opened(tmp_path, Limits(cell_s=5)) as records:
+        records.keep("ada", exam, ANSWERS, stopped)
+        records.keep("bob", exam, ANSWERS, GRADED)
+        assert records.graded("ada", exam, ANSWERS) == stopped
+    with opened(tmp_path, Limits(cell_s=50)) as records:
+        assert records.graded("ada", exam, ANSWERS) is None
+        assert records.graded("bob", exam, ANSWERS) == GRADED
 
 
 def test_half_a_file_counts_as_none(tmp_path):

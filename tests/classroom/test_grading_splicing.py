@@ -40,6 +40,8 @@ WHOLE = (
     "merged",
     "copied",
     "moved",
+    "helped",
+    "below",
     "unmarked",
     "skip-marked",
     "noisy",
@@ -74,6 +76,30 @@ def test_what_was_put_right_is_noted(tmp_path):
     assert "known by its id" in told["unmarked"][0]
     assert told["skip-marked"] == ("a comment for nbval was taken out",)
     assert handed_in(exam, KINDS["right"].change)["07.area"].notes == ()
+    assert handed_in(exam, KINDS["helped"].change)["07.area"].notes == (
+        "it takes something from cells that the student added",
+    )
+    assert "an older copy?" in handed_in(exam, KINDS["missing"].change)["07.hypotenuse"].notes[0]
+
+
+def test_of_the_students_own_cells_only_what_the_answer_needs_comes_along(tmp_path):
+    def change(notebook, exam):
+        KINDS["right"].change(notebook, exam)
+        cells = {cell.id: cell for cell in notebook.cells}
+        cells["area"].source = "def area(a, b):\n    return quarter(a, b) * four"
+        cells["setup"].source += "\nimport os\nfour = two + two"
+        own = (
+            "two = 2\nraise SystemExit\nwaste = list(range(10**6))\ncheck = None\ndef perimeter(a, b):\n    return 0",
+            "def quarter(a, b):\n    return halved(a, b) / 2\ndef halved(a, b):\n    return a * b / 4",
+            "def broken(:\n",
+            "+".join(["two"] * 20_000),
+        )
+        notebook.cells[1:1] = [nbformat.v4.new_code_cell(text) for text in own]
+
+    answers = handed_in(triangles(tmp_path), change)
+    assert right_ones(answers) == ALL
+    assert not {"SystemExit", "waste", "check", "os"} & set(answers["07.area"].text.split())
+    assert len(answers["07.perimeter"].cells) == 1
 
 
 def test_a_visible_check_in_an_answer_cannot_put_the_kits_own_in_its_place(tmp_path):

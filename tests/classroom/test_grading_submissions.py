@@ -60,6 +60,22 @@ def test_paths_that_lead_out_are_refused(tmp_path, make, name):
     assert sorted(path.name for path in tmp_path.rglob("*.ipynb")) == []
 
 
+def test_an_archive_in_a_folder_is_read_and_a_broken_one_told(tmp_path):
+    inner = zip_with(tmp_path, {"my/12_a.ipynb": "{}", "notes.txt": "x"}).path
+    submission = folder_with(tmp_path, {"13_b.ipynb": "[]"})
+    inner.rename(submission.path / "hand in.zip")
+    assert read_submission(submission) == {"13_b.ipynb": "[]", "hand in.zip/my/12_a.ipynb": "{}"}
+    (submission.path / "again.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=r"the archive again\.tar\.gz cannot be read"):
+        read_submission(submission)
+
+
+@pytest.mark.parametrize("make", [folder_with, zip_with, tar_with])
+def test_without_a_notebook_there_is_a_sentence(tmp_path, make):
+    with pytest.raises(ValueError, match=r"there is no notebook \(\.ipynb\)"):
+        read_submission(make(tmp_path, {"report.pdf": "x"}))
+
+
 def test_a_tar_of_the_folder_itself_is_fine(tmp_path):
     assert read_submission(tar_with(tmp_path, {"./12_a.ipynb": "{}"})) == {"./12_a.ipynb": "{}"}
 
@@ -120,15 +136,20 @@ def test_students_are_folders_and_archives(tmp_path):
     (tmp_path / "C.zip").write_bytes(b"")
     (tmp_path / "list.xlsx").write_bytes(b"")
     (tmp_path / ".hidden").mkdir()
+    (tmp_path / "__MACOSX").mkdir()
+    (tmp_path / "Zoe\u0308").mkdir()  # as macOS spells it
     (tmp_path / "elsewhere").symlink_to("/etc")
     found, ignored = find_submissions(tmp_path)
-    assert [one.student for one in found] == ["Ada Lovelace", "C", "bob"]
+    assert [one.student for one in found] == ["Ada Lovelace", "C", "Zo\u00eb", "bob"]
     assert [line.split(":")[0] for line in ignored] == ["elsewhere", "list.xlsx"]
 
 
 def test_one_student_twice_or_none_is_a_mistake(tmp_path):
     with pytest.raises(ValueError, match="holds no submission"):
         find_submissions(tmp_path)
+    (tmp_path.parent / "class.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="is a file: unpack it"):
+        find_submissions(tmp_path.parent / "class.zip")
     with pytest.raises(ValueError, match="there is no folder"):
         find_submissions(tmp_path / "nowhere")
     (tmp_path / "ada").mkdir()

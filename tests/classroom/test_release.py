@@ -17,7 +17,8 @@ DAY = date(2026, 9, 1)
 HERE = find_folders()
 FILES = {
     ".gitignore": "build/\n",
-    "README.md": "# The course\n\nnotebooks/     what you get\ninstructor/    sources\ntests/         mirrors\n",
+    "README.md": "# The course\n\n| `make release` | for instructors: packs |\n"
+    "notebooks/     what you get\ninstructor/    sources\ntests/         mirrors\n",
     "instructor/GUIDE.md": "# For those who teach\n",
     "course_utils/im2col.py": "squared = a**2 + b**2\nc = math.sqrt(squared)\n",
     "tests/classroom/test_checks_other.py": "def right(): ...\n",
@@ -120,7 +121,7 @@ def test_an_unpacked_release_runs_its_notebooks_and_hears_what_is_open(clone, tm
 
 def test_the_command_packs_and_says_what(clone, capsys):
     assert main(["--release", "--root", str(clone)]) == 0
-    assert "MB, no solution and no hidden check in it" in capsys.readouterr().out
+    assert "MB, no solved notebook and no hidden check in it" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not (HERE.sources.is_dir() and (HERE.root / ".git").exists()), reason="no clone with sources here")

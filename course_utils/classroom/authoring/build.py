@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.release:
         path = release(folders.root)
         size = path.stat().st_size / 1e6
-        print(f"{path.relative_to(folders.root)}: {size:.1f} MB, no solution and no hidden check in it")
+        print(f"{path.relative_to(folders.root)}: {size:.1f} MB, no solved notebook and no hidden check in it")
         return 0
     return _report(check(folders, run=options.run)) if options.check else _build(folders)
 

@@ -31,7 +31,7 @@ LEFT_OUT = re.compile(
 LONG = 40  # characters of a line that two people do not write alike by chance
 _OWN = "course_utils/"  # the kit's own functions, which lessons go on with, look like solutions
 _TEXT = (".py", ".md", ".txt", ".sh", ".ipynb", ".toml", ".yml", ".json", ".env", "Makefile")
-_FOR_INSTRUCTORS = re.compile(r"^.*\binstructor/.*\n", re.MULTILINE)
+_FOR_INSTRUCTORS = re.compile(r"^.*\b(?:instructor/|for instructors\b).*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         notebook_s=options.notebook_limit,
         memory_bytes=round(options.memory_limit * 2**30),
     )
-    with opened(options.out) as records:
+    with opened(options.out, limits) as records:
         try:
             results = grade_all(
                 options.submissions, exams, records, sandbox=sandbox, limits=limits, workers=options.workers

@@ -60,8 +60,8 @@ def _notebook(results: Results, told: HandedIn, exam: Exam) -> str:
         return f"{head}<p>It was handed in, but {html.escape(told.unreadable[exam.name])}.</p>"
     graded = results.graded.get((told.student, exam.name))
     if graded is None:
-        known = exam.name in told.answers
-        return f"{head}<p>{'It could not be graded yet: ask your instructor.' if known else 'Not handed in.'}</p>"
+        known = "It could not be graded yet: ask your instructor." if exam.name in told.answers else "Not handed in."
+        return f"{head}<p>{'Nothing is answered in it.' if exam.name in told.untouched else known}</p>"
     rows = "\n".join(_row(exam, one, graded.marks[one.key]) for one in exam.exercises)
     return f"{head}<table><tr><th>Exercise</th><th>Result</th><th>Points</th></tr>\n{rows}</table>"
 

@@ -35,10 +35,10 @@ def totals(results: Results, student: str) -> tuple[float, float]:
 
 
 def write_gradebook(results: Results, folder: Path) -> Path:
-    """Write `gradebook.csv`; an empty field is a notebook that was not handed in."""
+    """Write `gradebook.csv`, in UTF-8 as Excel knows it; an empty field is a notebook without any answer."""
     path = folder / "gradebook.csv"
     keys = [one.key for exam in results.exams for one in exam.exercises]
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["student", *keys, "total", "out_of", "flags"])
         for told in results.students:
@@ -55,6 +55,7 @@ def summary(results: Results, folder: Path) -> str:
         *(f"  {name}" for name in ("gradebook.csv", "feedback/", "review.txt", "points.png")),
     ]
     lines[1:1] = [f"in {folder}:"]
+    lines += [f"not a submission: {why}" for why in results.ignored]
     lines += [f"could not be graded: {student}, {name}: {why}" for (student, name), why in results.failed.items()]
     return "\n".join(lines)
 

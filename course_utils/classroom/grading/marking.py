@@ -17,8 +17,20 @@ from course_utils.classroom.grading.sandbox import Sandbox
 from course_utils.classroom.grading.slicing import names_of
 from course_utils.classroom.grading.splicing import Answer
 
-__all__ = ["NOT_HERE", "Bench", "Graded", "Mark", "Prints", "checked_prints", "grade", "judge", "reference_prints"]
+__all__ = [
+    "ENDED",
+    "NOT_HERE",
+    "Bench",
+    "Graded",
+    "Mark",
+    "Prints",
+    "checked_prints",
+    "grade",
+    "judge",
+    "reference_prints",
+]
 
+ENDED = ("stopped", "timed out")  # how a mark may end that a crowded machine can give to a right answer too
 NOT_HERE = ["not graded here"]  # what a hidden check prints that needs hardware this machine lacks
 KILLED = {
     "memory": "it took more memory than is allowed",
@@ -27,7 +39,8 @@ KILLED = {
     "files": "it left files where none belong",
     "time": "the notebook took longer than is allowed",
 }
-_CHECK_LINE = re.compile(r"^  (?:ok    |not yet    )\S.*$")
+_CHECK_LINE = re.compile(r"^  (ok|not yet)    (\S.*)$")
+_PLACE = re.compile(r" ?\((?:<\w+>|[\w-]+\.py), (line \d+)\)")  # the name that IPython gives a cell says nothing
 _NAME = re.compile(r"[A-Za-z_]\w{0,39}")
 
 Prints = dict[str, list[list[str]]]
@@ -136,8 +149,12 @@ def judge(
     got = [_lines(outcome, mark) for cell, outcome in mine if cell.role == "hidden"]
     if len(got) == len(wanted) and all(map(agree, got, wanted)):
         return Mark("right", exercise.points)
-    said = _check_lines([outcome for cell, outcome in mine if cell.role == "check"])
-    return replace(_failure(exercise, answer, mine), check_lines=said)
+    checks = [outcome for cell, outcome in mine if cell.role == "check"]
+    failure = replace(_failure(exercise, answer, mine), check_lines=_check_lines(checks))
+    nothing = f"{exercise.name}: not answered yet, it returns nothing"
+    if failure.status.startswith("raised") and any(nothing in outcome.stdout for outcome in checks):
+        return replace(failure, status="not right", words="It returns nothing: does it end with `return`?")
+    return failure
 
 
 def _marks(
@@ -182,8 +199,8 @@ def _lines(outcome: Outcome, mark: str) -> list[str]:
 
 def _check_lines(outcomes: Iterable[Outcome]) -> tuple[str, ...]:
     """What a visible check found, in its own form alone: an answer may print there too."""
-    lines = [line for outcome in outcomes for line in outcome.stdout.splitlines() if _CHECK_LINE.match(line)]
-    return tuple(line.strip()[:200] for line in lines[:8])
+    found = [_CHECK_LINE.match(line) for outcome in outcomes for line in outcome.stdout.splitlines()]
+    return tuple(f"{line[1]}: {line[2]}"[:200] for line in [line for line in found if line][:8])
 
 
 def _class(outcome: Outcome) -> str:
@@ -194,5 +211,5 @@ def _class(outcome: Outcome) -> str:
 
 def _sentence(outcome: Outcome) -> str:
     """The error of a student's own cell: class and first line of its words."""
-    words = (outcome.message.strip().splitlines() or [""])[0][:160]
+    words = _PLACE.sub(r" (\1)", (outcome.message.strip().splitlines() or [""])[0])[:160]
     return f"{_class(outcome)}: {words}" if words else f"{_class(outcome)}."

@@ -6,6 +6,7 @@ none, or all but the first.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -110,6 +111,21 @@ def _split(keyed: bool) -> Change:
 def _copied(notebook: NotebookNode, exam: Exam, exercise: Exercise, cell: NotebookNode) -> None:
     """A broken copy above the right one, both with the key."""
     _insert(notebook, cell, f"{cell.source}\nthis is (not Python", shift=0, keyed=True)
+
+
+def _helped(notebook: NotebookNode, exam: Exam, exercise: Exercise, cell: NotebookNode) -> None:
+    """The work done in a cell of the student's own, under another name; what is a program stays one."""
+    if not exercise.solution.startswith("%%"):
+        (name,) = exercise.names
+        work = re.sub(rf"\b{name}\b", f"{name}_of_mine", exercise.solution)
+        _insert(notebook, cell, f"import colorsys as {name}_too\n{work}", shift=0, keyed=False)
+        cell.source = f"{name} = {name}_of_mine if {name}_too else None"
+
+
+def _below(notebook: NotebookNode, exam: Exam, exercise: Exercise, cell: NotebookNode) -> None:
+    """The stub left standing, the answer in a new cell below it."""
+    _insert(notebook, cell, exercise.solution, shift=1, keyed=False)
+    cell.source = exercise.stub
 
 
 def _merged(notebook: NotebookNode, exam: Exam) -> None:
@@ -241,6 +257,8 @@ KINDS = {
     "merged": Kind(_merged, "all"),
     "copied": Kind(_solved_then(_copied), "all"),
     "moved": Kind(_moved, "all"),
+    "helped": Kind(_solved_then(_helped), "all"),
+    "below": Kind(_solved_then(_below), "all"),
     "unmarked": Kind(_solved_then(_unmarked), "all"),
     "skip-marked": Kind(_solved_then(_skipped), "all"),
     "noisy": Kind(_solved_then(_noisy), "all"),

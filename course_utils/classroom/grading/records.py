@@ -16,19 +16,20 @@ from typing import Any
 
 from course_utils.atomic import replacing
 from course_utils.classroom.grading.exams import Exam
-from course_utils.classroom.grading.marking import Graded, Mark, Prints
+from course_utils.classroom.grading.limits import Limits
+from course_utils.classroom.grading.marking import ENDED, Graded, Mark, Prints
 from course_utils.classroom.grading.splicing import Answer
 
 __all__ = ["Records", "file_name", "opened"]
 
-METHOD = 1  # raise it when the same answer would be graded differently
+METHOD = 2  # raise it when the same answer would be graded differently
 
 
 class Records:
     """What is done and what it gave, in `GRADES/work`; a file is whole or not there."""
 
-    def __init__(self, folder: Path, secret: int) -> None:
-        self.folder, self.secret = folder, secret
+    def __init__(self, folder: Path, secret: int, limits: Limits) -> None:
+        self.folder, self.secret, self.limits = folder, secret, limits
 
     def reference(self, exam: Exam) -> Prints | None:
         """What the reference printed in this run, None where it was not run for this version of the lesson."""
@@ -40,9 +41,15 @@ class Records:
         _write(self._reference_path(exam), {"digest": self._digest(exam, {}), "prints": prints})
 
     def graded(self, student: str, exam: Exam, answers: Mapping[str, Answer]) -> Graded | None:
-        """The result for these very answers to this very lesson, None where they are to be graded."""
+        """The result for these very answers to this very lesson, None where they are to be graded.
+
+        What was stopped at a limit is graded again under another one.
+        """
         found = _read(self._path(student, exam))
         if found.get("digest") != self._digest(exam, answers):
+            return None
+        ended = any(told["status"] in ENDED for told in found["marks"].values())
+        if ended and found.get("limits") != asdict(self.limits):
             return None
         marks = {
             key: Mark(**{**told, "check_lines": tuple(told["check_lines"])}) for key, told in found["marks"].items()
@@ -51,7 +58,8 @@ class Records:
 
     def keep(self, student: str, exam: Exam, answers: Mapping[str, Answer], graded: Graded) -> None:
         """Store a result."""
-        told = {"student": student, "notebook": exam.name, "digest": self._digest(exam, answers), **asdict(graded)}
+        about = {"student": student, "notebook": exam.name, "limits": asdict(self.limits)}
+        told = about | {"digest": self._digest(exam, answers)} | asdict(graded)
         _write(self._path(student, exam), told)
 
     def _path(self, student: str, exam: Exam) -> Path:
@@ -66,7 +74,7 @@ class Records:
 
 
 @contextmanager
-def opened(grades: Path) -> Iterator[Records]:
+def opened(grades: Path, limits: Limits | None = None) -> Iterator[Records]:
     """The records of a grading run, for this process alone; a new run draws its secret, one that goes on keeps it.
 
     Raises ValueError where another process is grading into the same folder.
@@ -81,7 +89,7 @@ def opened(grades: Path) -> Iterator[Records]:
             raise ValueError(
                 f"another grading run is at work in {grades}: wait for it, or give another folder"
             ) from error
-        yield Records(folder, _secret(folder / "secret"))
+        yield Records(folder, _secret(folder / "secret"), limits or Limits())
 
 
 def file_name(student: str) -> str:

@@ -62,7 +62,7 @@ def complaints(planted: Sequence[Plant], grades: Path) -> list[str]:
     path = grades / "gradebook.csv"
     if not path.exists():
         return ["there is no gradebook"]
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
     found = [f"{student}: not planted" for student in sorted(set(rows) - {one.student for one in planted})]
     for one in planted:

@@ -8,17 +8,16 @@ from pathlib import Path
 from course_utils.atomic import replacing
 from course_utils.classroom.grading.flags import alike, suspicious
 from course_utils.classroom.grading.handing_in import HandedIn
+from course_utils.classroom.grading.marking import ENDED
 from course_utils.classroom.grading.sandbox import Sandbox
 from course_utils.classroom.grading.session import Results
 
 __all__ = ["flags_of", "write_review"]
 
-ENDED = ("stopped", "timed out")  # a crowded machine may do that to a right answer too
-
 
 def flags_of(results: Results, told: HandedIn) -> list[str]:
     """What makes a person look at a student's work, a few words each: nothing here takes points by itself."""
-    found = [told.refused] if told.refused else []
+    found = [*([told.refused] if told.refused else []), *told.flags]
     found += [f"{name}: {why}" for name, why in told.unreadable.items()]
     found += [
         f"{name}: not graded, {why}" for (student, name), why in results.failed.items() if student == told.student
@@ -77,4 +76,5 @@ def _notes(results: Results, told: HandedIn) -> list[str]:
         for key, answer in told.answers.get(exam.name, {}).items()
         for note in answer.notes
     ]
-    return [*told.notes, *cells]
+    untouched = [f"{', '.join(sorted(told.untouched))}: nothing is answered, not counted"] if told.untouched else []
+    return [*told.notes, *untouched, *cells]

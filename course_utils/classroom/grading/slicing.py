@@ -41,7 +41,10 @@ def statements(text: str) -> list[str]:
     tree = parsed(text)
     if tree is None:
         return [text]
-    return [ast.unparse(part) for statement in tree.body for part in _parts(statement)]
+    try:
+        return [ast.unparse(part) for statement in tree.body for part in _parts(statement)]
+    except RecursionError:  # a sum of thousands of parts
+        return [text]
 
 
 def parsed(text: str) -> ast.Module | None:

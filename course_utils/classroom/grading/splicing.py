@@ -1,7 +1,7 @@
 """Takes the answers out of a student's notebook, whatever JupyterLab's split, merge, copy and paste did to the cells.
 
-An answer is known by the key in its cell's metadata, else by the cell's id, else by the names it binds. Tags, checks
-and outputs of the student's notebook are never looked at.
+An answer is known by the key in its cell's metadata, else by the cell's id, else by the names it binds; what it takes
+from cells that the student added comes with it. Tags, checks and outputs of the student's notebook are never looked at.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nbformat
@@ -18,7 +18,7 @@ import nbformat
 from course_utils.classroom.authoring.copies import student_copy
 from course_utils.classroom.authoring.solutions import is_placeholder
 from course_utils.classroom.grading.exams import Exam, Exercise
-from course_utils.classroom.grading.slicing import names_of, parsed
+from course_utils.classroom.grading.slicing import Names, names_of, needed, parsed, statements
 
 __all__ = ["Answer", "StudentCell", "answers_of", "read_cells"]
 
@@ -68,9 +68,13 @@ def read_cells(text: str) -> list[StudentCell]:
 
 def answers_of(exam: Exam, cells: Sequence[StudentCell]) -> dict[str, Answer]:
     """The answer to every exercise of the exam, by its key; an empty one where nothing was found."""
-    pristine = {str(cell.source) for cell in student_copy(exam.source).cells}
+    given = student_copy(exam.source).cells
+    pristine = {str(cell.source) for cell in given}
     keys = {one.key for one in exam.exercises}
-    return {one.key: _answer(one, cells, keys, pristine) for one in exam.exercises}
+    bound = {name for cell in given if cell.cell_type == "code" for name in names_of(str(cell.source)).touches}
+    own = [cell.text for cell in cells if cell.kind == "code" and cell.key not in keys and cell.text not in pristine]
+    found = {one.key: _answer(one, cells, keys, pristine) for one in exam.exercises}
+    return {key: _with_helpers(answer, own, bound) for key, answer in found.items()}
 
 
 def _read_cell(cell: Any) -> StudentCell:
@@ -102,13 +106,31 @@ def _answer(exercise: Exercise, cells: Sequence[StudentCell], keys: set[str], pr
             cell.text not in pristine and _binds(cell, exercise)
         ),
     }
+    found: list[Answer] = []
     for note, is_it in ways.items():
         places = [place for place, cell in enumerate(cells) if cell.kind == "code" and is_it(cell)]
         if places:
             texts = list(_with_halves(cells, places, keys, pristine))
-            return _cleaned(exercise, texts, [note] if note else [])
+            found.append(_cleaned(exercise, texts, [note] if note else []))
     lost = [cell for cell in cells if cell.kind != "code" and exercise.key == cell.key and cell.text.strip()]
-    return Answer(in_markdown=bool(lost))
+    if not found and not lost:
+        return Answer(notes=("no cell of it was found: deleted, or an older copy?",))
+    return next((one for one in found if not one.is_stub), found[0] if found else Answer(in_markdown=True))
+
+
+def _with_helpers(answer: Answer, own: Sequence[str], bound: set[str]) -> Answer:
+    """The answer behind those statements of the student's own cells that bind what it reads and the lesson does not."""
+    units = [part for text in own if text not in answer.cells for part in statements(_without_checks(text))]
+    names = [names_of(text) for text in units]
+    asked = names_of(answer.text)
+    free = {name for one in names for name in one.touches} - bound
+    root = Names(frozenset(asked.reads & free), frozenset(asked.late & free))
+    chosen = needed([*names, root], [False] * len(units) + [True], [False] * (len(units) + 1))
+    kept = [text for text, wanted in zip(units, chosen[:-1], strict=True) if wanted]
+    if answer.is_stub or not kept:
+        return answer
+    note = "it takes something from cells that the student added"
+    return replace(answer, cells=("\n".join(kept), *answer.cells), notes=(*answer.notes, note))
 
 
 def _binds(cell: StudentCell, exercise: Exercise) -> bool:

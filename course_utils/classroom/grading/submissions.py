@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -34,13 +35,15 @@ def find_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
 
     Raises ValueError where there is no folder, nothing in it, or two submissions of one student.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: unpack it, and give the folder that holds one folder for each student")
     if not folder.is_dir():
         raise ValueError(
             f"there is no folder {folder}: give the one that holds a folder or an archive for each student"
         )
     found: dict[str, Submission] = {}
     ignored = []
-    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+    for path in sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in _SKIPPED):
         student = _student(path)
         if student is None:
             ignored.append(f"{path.name}: ignored, it is neither a folder nor one of {', '.join(ARCHIVES)}")
@@ -55,36 +58,30 @@ def find_submissions(folder: Path) -> tuple[list[Submission], list[str]]:
 
 
 def read_submission(submission: Submission) -> dict[str, str]:
-    """The texts of the notebooks, by their path inside.
+    """The texts of the notebooks, by their path inside; archives in a folder are looked into, those in archives not.
 
-    Raises ValueError, in words for a student, where an archive cannot be read or is refused.
+    Raises ValueError, in words for a student, where an archive cannot be read or is refused, and without a notebook.
     """
     path = submission.path
-    if path.is_dir():
-        return dict(_bounded(_in_folder(path)))
-    try:
-        return dict(_bounded(_in_zip(path) if path.name.lower().endswith(".zip") else _in_tar(path)))
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
-        raise ValueError(f"the archive {path.name} cannot be read ({error}): pack it once more") from error
+    texts = dict(_bounded(_in_folder(path) if path.is_dir() else _in_archive(path)))
+    if not texts:
+        raise ValueError("there is no notebook (.ipynb) in what was handed in: hand in those of `my/`")
+    return texts
 
 
 def _student(path: Path) -> str | None:
     """Whose submission a path is: the name of a folder, or of an archive without its suffix."""
     if path.is_symlink():
         return None
+    name = unicodedata.normalize("NFC", path.name)  # as keyboards write it; macOS takes letters and accents apart
     if path.is_dir():
-        return path.name
-    name = path.name.lower()
-    suffix = next((one for one in ARCHIVES if name.endswith(one) and name != one), None)
-    return path.name[: -len(suffix)] if suffix and path.is_file() else None
+        return name
+    suffix = _suffix(name)
+    return name[: -len(suffix)] if suffix and path.is_file() else None
+
+
+def _suffix(name: str) -> str | None:
+    return next((one for one in ARCHIVES if name.lower().endswith(one) and name.lower() != one), None)
 
 
 def _bounded(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, str]]:
@@ -105,9 +102,29 @@ def _in_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
             seen += 1
             if seen > MAX_FILES:
                 raise ValueError(f"there are more than {MAX_FILES} files: hand in the notebooks alone")
-            if _is_notebook(name) and stat.S_ISREG(path.lstat().st_mode):  # no links, no pipes
+            if not stat.S_ISREG(path.lstat().st_mode):  # no links, no pipes
+                continue
+            inside = path.relative_to(folder).as_posix()
+            if _is_notebook(name):
                 with path.open("rb") as file:
-                    yield path.relative_to(folder).as_posix(), file.read(MAX_BYTES + 1)
+                    yield inside, file.read(MAX_BYTES + 1)
+            elif _suffix(name) and not name.startswith("."):
+                yield from ((f"{inside}/{entry}", content) for entry, content in _in_archive(path))
+
+
+def _in_archive(path: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        yield from _in_zip(path) if path.name.lower().endswith(".zip") else _in_tar(path)
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(f"the archive {path.name} cannot be read ({error}): pack it once more") from error
 
 
 def _in_zip(path: Path) -> Iterator[tuple[str, bytes]]:
