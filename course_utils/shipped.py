@@ -97,4 +97,5 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def _restore(*names: str) -> str:
-    return f"bring it back with `git checkout -- {' '.join(f'data/{name}' for name in names)}`"
+    files = " ".join(f"data/{name}" for name in names)
+    return f"bring it back with `git checkout -- {files}`, or unpack it again from the course's archive"

@@ -189,7 +189,10 @@ def test_weights_that_are_damaged_or_missing_fail_with_their_fix(monkeypatch, tm
     ship(tmp_path, "base.safetensors", "heldout.safetensors")
     damage(tmp_path / "heldout.safetensors")
     row = doctor.check_weights()
-    assert (row.state, row.fix) == ("fail", "`git checkout -- data/heldout.safetensors`")
+    assert (row.state, row.fix) == (
+        "fail",
+        "`git checkout -- data/heldout.safetensors`, or unpack it again from the course's archive",
+    )
     assert seen in row.seen
     assert row.seen[-1] not in ":; "
 

@@ -32,7 +32,7 @@ __all__ = ["Finding", "check_copy", "exam_of", "main", "visible_paper"]
 LIMIT_S = 60.0
 LESSON_LIMIT_S = 600.0  # the lesson's own cells; the first of them imports torch
 OWN_FOLDER = "my"
-_VERDICT = re.compile(r"^\S+: (right$|not right yet$|not answered yet)")
+_VERDICT = re.compile(r"\S+: (right$|not right yet$|not answered yet)")  # an answer may have printed before it
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r" \([^()]*, line (\d+)\)$")  # what Python adds to the words of a SyntaxError
 _KIT_FOLLOWS = "  The cells below use"
@@ -76,9 +76,12 @@ def check_copy(pristine: Path, own: Path, *, limit_s: float = LIMIT_S) -> list[F
     """
     exam = exam_of(pristine)
     try:
-        answers = answers_of(exam, read_cells(own.read_text(encoding="utf-8", errors="replace")))
+        cells = read_cells(own.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
-        raise ValueError(f"{own}: {error}") from error
+        raise ValueError(f"{own}: {error}, or take a fresh copy from notebooks/") from error
+    answers = answers_of(exam, cells)
+    if exam.exercises and not any(answer.cells or answer.in_markdown for answer in answers.values()):
+        raise ValueError(f"{own} has no cell of {exam.name}: is it another notebook?")
     ended: dict[str, str] = {}  # answers that took the kernel with them: all others are run again without these
     while True:
         texts = {key: answer.cells for key, answer in answers.items() if key not in ended}
@@ -101,7 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError(f"--limit is a number of seconds above 0, not {options.limit:g}")
     pristine, own = _chosen(find_folders(options.root).root, options.name, options.notebook)
     saved = time.strftime("%H:%M on %d %B", time.localtime(own.stat().st_mtime))
-    print(f"{pristine.stem}, as saved in {own} at {saved}. What a tab has not saved yet is not seen.\n", flush=True)
+    print(f"{pristine.stem}, as saved in {own} at {saved}. What a tab has not saved yet is not seen.")
+    print(f"Running it, at most {options.limit:g} s a cell ...\n", flush=True)
     findings = check_copy(pristine, own, limit_s=options.limit)
     print("\n\n".join(map(str, findings)) or "There is nothing to check in this notebook.")
     right = sum(one.right for one in findings)
@@ -196,6 +200,10 @@ def _in_words(error: Any, count: int | None) -> str:
     """`NameError: name 'x' is not defined (line 3)`, with the line of the cell itself where there is one."""
     trace = _COLOUR.sub("", "\n".join(error.traceback))
     lines = re.findall(rf"Cell In ?\[{count}\], line (\d+)", trace)
+    if error.ename == "StdinNotImplementedError":
+        return "an error: it asks for input(), and nobody is there to answer" + (
+            f" (line {lines[-1]})" if lines else ""
+        )
     words = _PLACE.sub("", error.evalue)
     return f"{error.ename}: {words}" + (f" (line {lines[-1]})" if lines else "")
 
@@ -207,11 +215,18 @@ def _finding(
     if exercise.key in ended:
         return Finding(exercise.name, False, ended[exercise.key])
     if answer.in_markdown:
-        return Finding(exercise.name, False, "its cell is Markdown now: make it code again (Esc, then Y)")
+        return Finding(exercise.name, False, "its cell is not code any more: make it code again (Esc, then Y)")
+    if answer.text.strip() == exercise.stub.strip():
+        return Finding(exercise.name, False, "not answered yet")
+    if not answer.text.strip():
+        return Finding(exercise.name, False, "its cell is empty or gone: notebooks/ has it as it was")
     own = [(cell, what) for cell, what in told if cell.key == exercise.key]
     raised = [what.error for cell, what in own if cell.role == "answer" and what.error]
     if raised:
         return Finding(exercise.name, False, f"your cell raised {raised[0]}")
+    bound = {found for text in answer.cells for found in names_of(text).touches}
+    if missing := [found for found in exercise.names if found not in bound]:
+        return Finding(exercise.name, False, f"your cell does not define {' and '.join(missing)}")
     broken = [what.error for cell, what in told if cell.role == "lesson" and what.error]
     if broken:
         return Finding(exercise.name, False, f"not checked, since a cell of the lesson raised {broken[0]}")
@@ -221,11 +236,11 @@ def _finding(
 def _verdict(name: str, checks: Sequence[Told]) -> Finding:
     """What the check printed, without what it says to those who read on in the notebook."""
     lines = [line for what in checks for line in what.text.splitlines()]
-    places = [place for place, line in enumerate(lines) if _VERDICT.match(line)]
+    places = [place for place, line in enumerate(lines) if _VERDICT.search(line)]
     if not places:
         errors = [what.error for what in checks if what.error]
         return Finding(name, False, f"not right yet, its check ended with {errors[0]}" if errors else "not checked")
-    match = _VERDICT.match(lines[places[-1]])
+    match = _VERDICT.search(lines[places[-1]])
     assert match is not None
     return Finding(name, match[1] == "right", match[1], tuple(_details(lines[places[-1] + 1 :])))
 
@@ -238,6 +253,8 @@ def _details(lines: Sequence[str]) -> Iterator[str]:
 
 def _chosen(root: Path, name: str, given: Path | None) -> tuple[Path, Path]:
     """The lesson's pristine copy, and the file with the answers."""
+    if name.endswith(".ipynb"):  # a path, as a shell completes it
+        given, name = given or Path(name), Path(name).stem
     found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
     matching = [path for path in found if name in (path.stem, path.stem[:2])]
     if not matching:
@@ -252,7 +269,7 @@ def _chosen(root: Path, name: str, given: Path | None) -> tuple[Path, Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m course_utils check", description=__doc__)
-    parser.add_argument("name", metavar="NOTEBOOK", help="its number or name: 11, or 11_bottleneck")
+    parser.add_argument("name", metavar="NOTEBOOK", help="its number, name or file: 11, or 11_bottleneck")
     parser.add_argument(
         "--notebook", type=Path, metavar="FILE", help="your copy (default: the one in my/, else notebooks/)"
     )

@@ -59,6 +59,11 @@ class Prediction:
         return self.blind is not None and len(self.guesses) > self.blind
 
     @property
+    def late(self) -> str:
+        """How the latest guess came after its measurement: `made` or `changed`; empty where it came before."""
+        return "" if not self.changed_after else "changed" if self.blind else "made"
+
+    @property
     def honest(self) -> tuple[float, float | None] | None:
         """The last guess made before any measurement was shown, with its confidence; None without one."""
         count = len(self.guesses) if self.blind is None else self.blind
@@ -89,9 +94,9 @@ class Prediction:
         """One line: the question, the guess, and that it was changed where it was."""
         if self.guess is None:
             return f"{self.question}  no guess yet: put a number in place of `...` (it is never graded)"
-        later = "; changed after the measurement was shown" if self.changed_after else ""
-        changed = f" (first guess {self.guesses[0]:g} {self.unit}{later})" if len(self.guesses) > 1 else ""
-        return f"{self.question}  your guess: {self.guess:g} {self.unit}{changed}"
+        first = f"first guess {self.guesses[0]:g} {self.unit}" if len(self.guesses) > 1 else ""
+        told = "; ".join(filter(None, [first, f"{self.late} after the measurement was shown" if self.late else ""]))
+        return f"{self.question}  your guess: {self.guess:g} {self.unit}{f' ({told})' if told else ''}"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         """In a notebook that still has `...` for a guess: the box beside the text."""
@@ -125,7 +130,8 @@ class Reveal:
         guess = self.prediction.guess
         if guess is None:
             return f"no guess was made; {line}"
-        later = " (changed after the measurement was shown)" if self.prediction.changed_after else ""
+        late = self.prediction.late
+        later = f" ({late} after the measurement was shown)" if late else ""
         return f"you {guess:.3g} {unit}{later}, {line}: {self.verdict()}"
 
     def _repr_html_(self) -> str:
@@ -213,11 +219,12 @@ def predict(
 def reveal(prediction: Prediction, measured: float | Timing | Ratio) -> Reveal:
     """Set a guess beside a measurement: a number in the prediction's unit, a `Timing` (median, s) or a `Ratio`.
 
-    Where there is a guess, the measurement is stored beside it, for the report; of several the latest counts.
+    The measurement is stored, for the report and so that a guess made later is known as one; of several the latest
+    counts.
     """
     shown = _shown(prediction, measured)
     numbers = [shown.measured, *(bound for bound in (shown.low, shown.high) if bound is not None)]
-    if prediction.guesses and not shown.reason and all(map(math.isfinite, numbers)):
+    if not shown.reason and all(map(math.isfinite, numbers)):
         about = {"key": prediction.key, "question": prediction.question, "unit": prediction.unit}
         _store(about | {"measured": shown.measured, "low": shown.low, "high": shown.high, "place": asdict(here())})
         if prediction.blind is None:

@@ -141,7 +141,7 @@ def _prediction(one: Question, known: History | None, place: Place) -> list[str]
     if known is not None and known.prediction.guesses:
         unit, guesses = known.prediction.unit, known.prediction.guesses
         cells[2:4] = [_quantity(guesses[0], unit), _quantity(guesses[-1], unit)]
-        cells[3] += " (changed after measuring)" if known.changed_after else ""
+        cells[3] += f" ({known.prediction.late} after measuring)" if known.changed_after else ""
     if known is not None and known.revealed is not None:
         seen = known.revealed
         bounds = "" if seen.low is None or seen.high is None else f" ({_number(seen.low)}–{_number(seen.high)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 import subprocess
@@ -108,12 +109,18 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> dict[str, Any]:
+def _commit(root: Path = Path(__file__).parents[2]) -> dict[str, Any]:
     """Commit of the kit's checkout and whether anything but results was changed since; None outside a checkout.
 
-    Results are left out, or the first record of a run would make all that follow look altered.
+    Results are left out, or the first record of a run would make all that follow look altered. A release names its
+    commit in a file, and knows of no changes; somebody else's checkout around it is not the kit's.
     """
-    folder = str(Path(__file__).parent)
+    release, folder = root / "RELEASE.json", str(root)
+    if release.is_file():
+        return {"commit": str(json.loads(release.read_text(encoding="utf-8"))["commit"])[:12], "dirty": None}
+    top = _output("git", "-C", folder, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve():
+        return {"commit": None, "dirty": None}
     commit = _output("git", "-C", folder, "rev-parse", "--short=12", "HEAD")
     status = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
     changes = _output("git", "-C", folder, *status) if commit else None

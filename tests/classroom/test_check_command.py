@@ -27,6 +27,16 @@ def im2col_work(n, c_in, c_out, side, k, bytes_per_value=4):
     moved = bytes_per_value * (n *
     return flop, moved
 """
+WITHOUT_A_LINE = """\
+def im2col_work(n, c_in, c_out, side, k, bytes_per_value=4):
+    pictures, taps = n * side * side, c_in * k * k
+    print("counting", pictures, end="")
+    return 2 * pictures * c_out * taps, bytes_per_value * (pictures * (c_in + 2 * taps + c_out) + c_out * taps)
+"""
+IN_PLACE = """\
+def conv_im2col(x, weight, padding=1):
+    return F.conv2d(x.zero_(), weight, padding=padding)
+"""
 RAISES_AT_ONCE = "seconds_of = {}\nfor name in unheard_of:\n    seconds_of[name] = 0\n"
 NEVER_ENDS = "while True:\n    pass\n"
 SUSPECTS = """\
@@ -117,7 +127,27 @@ def test_stub_is_not_answered_yet_and_an_answer_that_became_markdown_is_told_how
     assert main(["check", "02_timing", "--notebook", str(own)]) == 1
     printed = capsys.readouterr().out
     assert "timer: not answered yet\n\n" in printed
-    assert "suspects: its cell is Markdown now: make it code again (Esc, then Y)\n\n0 of 2 right." in printed
+    assert "suspects: its cell is not code any more: make it code again (Esc, then Y)\n\n0 of 2 right." in printed
+
+
+def test_what_is_missing_is_named(tmp_path):
+    found = said(IM2COL, tmp_path, {"12.conv_loops": "exit()", "12.conv_im2col": "", "12.im2col_work": WITHOUT_A_LINE})
+    assert found["conv_loops"].verdict == "your cell does not define conv_loops"
+    assert found["conv_im2col"].verdict == "its cell is empty or gone: notebooks/ has it as it was"
+    assert found["im2col_work"].right, "what it prints has no end of line"
+    asking = LOOPS.replace("\n", "\n    input()\n", 1)
+    found = said(IM2COL, tmp_path, {"12.conv_loops": asking, "12.conv_im2col": IN_PLACE})
+    assert "it asks for input(), and nobody is there to answer" in "".join(found["conv_loops"].lines)
+    assert found["conv_im2col"].verdict == "not right yet"
+    assert found["im2col_work"].verdict == "not answered yet", "a stub of two values"
+
+
+def test_another_notebook_is_told_apart_and_a_path_is_a_name(tmp_path, capsys):
+    own = copy_with(TIMING, tmp_path, {"02.suspects": SUSPECTS})
+    assert main(["check", "12", "--notebook", str(own)]) == 2
+    assert "has no cell of 12_im2col: is it another notebook?" in capsys.readouterr().err
+    assert main(["check", str(own)]) == 1
+    assert f"02_timing, as saved in {own}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

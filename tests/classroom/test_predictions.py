@@ -21,12 +21,16 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-def test_no_guess_stores_nothing_and_the_lesson_goes_on(file):
+def test_without_a_guess_the_lesson_goes_on_and_a_later_guess_is_known_as_one(file):
     guess = predict("How many seconds?", ..., unit="s")
     assert guess.guess is None
     assert "no guess yet" in repr(guess)
     assert "no guess was made; measured 3 s" in repr(guess.reveal(3.0))
-    assert not file.exists()
+    late = predict("How many seconds?", 3, unit="s")
+    assert (late.late, late.honest) == ("made", None)
+    assert repr(late).endswith("your guess: 3 s (made after the measurement was shown)")
+    assert repr(late.reveal(3.0)).startswith("you 3 s (made after the measurement was shown), measured 3 s")
+    assert calibration(file).guessed == ()
 
 
 def test_a_guess_survives_a_kernel_restart(file):

@@ -263,9 +263,15 @@ def test_guesses_of_an_older_kit_are_still_read(tmp_path):
     assert page(report(tmp_path / "r.html")).row("00_start")[2:] == ["7 s", "7 s", "7 s", "within 10 %"]
 
 
-def test_a_reveal_without_a_guess_or_a_number_stores_nothing():
-    predict("How long?", unit="s").reveal(1.0)
-    assert not predictions_file().exists()
+def test_a_reveal_without_a_guess_is_a_row_and_the_guess_after_it_says_so(tmp_path):
+    answer = predict("How long?", unit="s")
+    answer.reveal(7.0)
+    assert page(report(tmp_path / "r.html")).row("00_start")[2:] == ["–", "–", "7 s", "no guess was made"]
+    answer.keep(7.0)
+    assert page(report(tmp_path / "r.html")).row("00_start")[2:5] == ["7 s", "7 s (made after measuring)", "7 s"]
+
+
+def test_a_reveal_without_a_number_stores_nothing():
     nan = float("nan")
     predict("How long?", 2, unit="s").reveal(nan)
     predict("How long?", 2, unit="s").reveal(Ratio(nan, nan, nan, 9, "noisy machine"))

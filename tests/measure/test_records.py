@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from course_utils.measure import Record, incompatible, load, manifest, record, same_under_two_names, utilization
-from course_utils.measure.manifests import _without_path
+from course_utils.measure.manifests import _commit, _without_path
 
 HERE = {
     "method_version": 1,
@@ -211,3 +211,24 @@ def test_a_run_on_the_cpu_says_so_where_there_is_a_gpu(monkeypatch):
     assert told["device"]["type"] == "cpu"
     assert told["fp32_precision"] is None
     assert set(manifest()["fp32_precision"]) == {"conv", "matmul"}
+
+
+def test_the_commit_is_the_kits_own(tmp_path):
+    def git(*words):
+        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(["git", "-C", str(tmp_path), *who, *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert _commit(tmp_path) == {"commit": None, "dirty": None}
+    git("init", "-q")
+    (tmp_path / "kit").mkdir()
+    (tmp_path / "kit/a.py").write_text("1")
+    git("add", ".")
+    git("commit", "-q", "-m", "somebody's own work")
+    name = git("rev-parse", "--short=12", "HEAD")
+    assert _commit(tmp_path) == {"commit": name, "dirty": False}
+    assert _commit(tmp_path / "kit") == {"commit": None, "dirty": None}
+    (tmp_path / "kit/RELEASE.json").write_text('{"commit": "0123456789abcdef", "released": "2026-09-01"}')
+    assert _commit(tmp_path / "kit") == {"commit": "0123456789ab", "dirty": None}
+    (tmp_path / "kit/a.py").write_text("2")
+    assert _commit(tmp_path) == {"commit": name, "dirty": True}

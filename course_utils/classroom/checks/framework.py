@@ -36,12 +36,16 @@ class Report:
 
     def call(self, answer: Answer, *args: Any, **kwargs: Any) -> Any:
         """Run the answer; None or `...` means that it is still a stub, an exception is told by its class and words."""
-        try:
-            result = answer(*args, **kwargs)
+        own = [arg.clone() if isinstance(arg, Tensor) and not arg.requires_grad else arg for arg in args]
+        try:  # an answer that works in place spoils its own copies alone
+            result = answer(*own, **kwargs)
         except Unanswered:
             raise  # an answer in a file, which has seen its placeholder
         except Exception as error:
-            self.fail(f"it raised {type(error).__name__}: {error}{where_in(answer, error)}")
+            raised = f"raised {type(error).__name__}: {error}"
+            if type(error).__name__ == "StdinNotImplementedError":
+                raised = "asks for input(), and nobody is there to answer"
+            self.fail(f"it {raised}{where_in(answer, error)}")
             raise Stopped from error
         if result is None or isinstance(result, EllipsisType):
             if not self.lines:

@@ -45,7 +45,7 @@ def handed_in(submission: Submission, exams: Sequence[Exam]) -> HandedIn:
         except ValueError as error:
             exam = _by_name(path, exams)
             if exam is not None:
-                told.unreadable.setdefault(exam.name, str(error))
+                told.unreadable.setdefault(exam.name, f"{error} and hand it in once more")
             told.notes.append(f"{path}: {error}")
             continue
         if exam := _by_keys(cells, exams) or _by_name(path, exams):

@@ -63,7 +63,7 @@ def read_cells(text: str) -> list[StudentCell]:
         return [_read_cell(cell) for cell in cells]
     except Exception as error:  # whatever any content of a file makes nbformat raise
         why = "is not JSON" if not _is_json(text) else f"has no cells that can be read ({type(error).__name__})"
-        raise ValueError(f"the file {why}: save the notebook again and hand it in once more") from error
+        raise ValueError(f"the file {why}: save the notebook again") from error
 
 
 def answers_of(exam: Exam, cells: Sequence[StudentCell]) -> dict[str, Answer]:
