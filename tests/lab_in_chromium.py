@@ -15,20 +15,15 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from course_utils.classroom.lab import copy_notebooks, lab_options
+from course_utils.classroom.lab import SETTINGS, copy_notebooks, lab_options
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 WIDTH, HEIGHT, OVERLAP = 1400, 1600, 100
 
-SETTINGS = {
-    "notebook-extension/tracker": {
-        "windowingMode": "none",
-        "scrollPastLastCell": False,
-    },  # draw every cell, and only those
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
-}
+DRAWN = {"windowingMode": "none", "scrollPastLastCell": False}  # every cell, and only those
+USER_SETTINGS = SETTINGS | {"@jupyterlab/notebook-extension:tracker": DRAWN}
 
 IDLE = "window.jupyterapp?.shell?.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 RUN_ALL = "async () => { await jupyterapp.commands.execute('notebook:run-all-cells') }"
@@ -84,9 +79,9 @@ def _free_port() -> int:
 
 def _environment(root: Path) -> dict[str, str]:
     """Nothing of the user's settings is read or written, nothing is downloaded, everything is small."""
-    settings = root / "config/lab/user-settings/@jupyterlab"
-    for name, values in SETTINGS.items():
-        path = settings / f"{name}.jupyterlab-settings"
+    settings = root / "config/lab/user-settings"
+    for plugin, values in USER_SETTINGS.items():
+        path = settings / f"{plugin.replace(':', '/')}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(values))
     folders = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "share", "JUPYTER_RUNTIME_DIR": "runtime"}

@@ -63,15 +63,16 @@ def test_a_file_that_the_student_put_there_first_is_left_alone(course):
     assert (course / "my/00_start.ipynb").read_text() == "brought along"
 
 
-def test_the_news_are_off_and_other_settings_kept(tmp_path):
+def test_the_news_are_off_widgets_are_saved_and_other_settings_kept(tmp_path):
     path = tmp_path / lab.OVERRIDES
     path.parent.mkdir(parents=True)
     path.write_text('{"theme": {"dark": true}}')
-    lab.quiet_news(tmp_path)
-    lab.quiet_news(tmp_path)
+    lab.override_settings(tmp_path)
+    lab.override_settings(tmp_path)
     settings = json.loads(path.read_text())
     assert settings["theme"] == {"dark": True}
-    assert settings[lab.NEWS_SETTING]["fetchNews"] == "false"
+    assert settings["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+    assert settings["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
 
 
 @pytest.mark.parametrize(("uid", "expected"), [(0, True), (1000, False)])

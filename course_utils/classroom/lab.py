@@ -14,12 +14,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["copy_notebooks", "main", "quiet_news"]
+__all__ = ["copy_notebooks", "main", "override_settings"]
 
 ROOT = Path(__file__).resolve().parents[2]
 START = "my/00_start.ipynb"
 OVERRIDES = Path("share/jupyter/lab/settings/overrides.json")
-NEWS_SETTING = "@jupyterlab/apputils-extension:notification"
+SETTINGS: dict[str, dict[str, object]] = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True},
+}
+"""Of JupyterLab: no news pop-up, no update check, and a saved notebook keeps its widgets as they were last seen."""
 
 
 def copy_notebooks(root: Path) -> list[Path]:
@@ -67,15 +71,14 @@ def _write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def quiet_news(prefix: Path) -> None:
-    """Turn JupyterLab's news pop-up and update check off for this environment; other settings there are kept."""
+def override_settings(prefix: Path) -> None:
+    """Give JupyterLab in this environment the settings of the course; other settings there are kept."""
     path = prefix / OVERRIDES
     settings = json.loads(path.read_text()) if path.exists() else {}
-    wanted = {"fetchNews": "false", "checkForUpdates": False}
-    if settings.get(NEWS_SETTING) == wanted:
+    if settings | SETTINGS == settings:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, json.dumps({**settings, NEWS_SETTING: wanted}, indent=2))
+    _write(path, json.dumps(settings | SETTINGS, indent=2))
 
 
 def _has_browser() -> bool:
@@ -125,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     if newer:
         print("To get a newer one, rename or delete yours and type `make lab` again.")
-    quiet_news(Path(sys.prefix))
+    override_settings(Path(sys.prefix))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel, not one of the user's of the same name
     try:
         run_lab(lab_options(ROOT, secrets.token_hex(24), sys.argv[1:] if argv is None else argv))

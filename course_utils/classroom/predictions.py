@@ -106,7 +106,7 @@ class Prediction:
         from course_utils.classroom.widgets import GuessBox
 
         shown: dict[str, Any] = GuessBox(self)._repr_mimebundle_()[0]
-        return shown | {"text/plain": repr(self)}
+        return shown
 
 
 @dataclass(frozen=True)

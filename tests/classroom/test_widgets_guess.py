@@ -21,8 +21,8 @@ def file(tmp_path, monkeypatch):
     return path
 
 
-def box_of(question="How long?", **options):
-    return GuessBox(predict(question, unit="s", **options))
+def box_of(question="How long?", unit="s", **options):
+    return GuessBox(predict(question, unit=unit, **options))
 
 
 @pytest.mark.parametrize("percent", range(50, 100, 5))
@@ -47,6 +47,48 @@ def test_what_is_no_number_is_told_and_not_stored(file, typed):
     assert not box.problem
 
 
+def test_a_first_guess_after_the_measurement_is_told():
+    box = box_of()
+    box.prediction.reveal(9.0)
+    box.asked = {"guess": "9", "confidence": 95}
+    assert box.said.endswith("Made after the measurement was shown, so it does not count for your calibration.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [("1,500", "Write 1500 or 1.5."), ("-12,250", "Write -12250 or -12.25."), ("999,999", "Write 999999 or 999.999.")],
+)
+def test_a_comma_that_may_mean_thousands_is_asked_about(file, typed, said):
+    box = box_of()
+    box.asked = {"guess": typed, "confidence": 70}
+    assert (box.problem, box.said) == (True, f"Is {typed} a thousand and more? {said}")
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(("typed", "kept"), [("1,5", 1.5), ("1,5000", 1.5), ("0,125", 0.125), ("1500", 1500.0)])
+def test_a_comma_that_cannot_is_a_decimal_one(typed, kept):
+    box = box_of()
+    box.asked = {"guess": typed, "confidence": 70}
+    assert (box.problem, box.prediction.guess) == (False, kept)
+
+
+def test_a_ratio_is_above_0(file):
+    box = box_of(unit="x")
+    for typed in ("0", "-2"):
+        box.asked = {"guess": typed, "confidence": 70}
+        assert box.said == f"A ratio is above 0, seen {typed}: 2 means twice, 0.5 means half."
+    assert not file.exists()
+    box.asked = {"guess": "0.5", "confidence": 70}
+    assert not box.problem
+
+
+def test_python_answers_by_the_number_it_was_asked_with():
+    box = box_of()
+    for at, typed in ((1, "2"), (2, "2"), (3, "two")):
+        box.asked = {"guess": typed, "confidence": 70, "at": at}
+        assert box.answered == at
+
+
 def test_the_first_guess_stays_visible_and_a_late_change_is_told():
     box = box_of()
     box.asked = {"guess": "2", "confidence": 70}
@@ -56,7 +98,7 @@ def test_the_first_guess_stays_visible_and_a_late_change_is_told():
     box.asked = {"guess": "9", "confidence": 95}
     assert "Changed after the measurement was shown" in box.said
     assert "Changed after" in box_of().said
-    assert repr(box) == repr(box.prediction)
+    assert repr(box) == "How long?  a box for a guess, in s (it is never graded)", "true before and after"
 
 
 def run(*sources):
@@ -73,7 +115,7 @@ def test_in_a_kernel_the_box_comes_with_the_same_text_and_what_it_stores_is_the_
     shown, _, revealed, given = run(ask, typed, "guess.reveal(2.0)", "predict('Other?', 2, unit='x')")
     (output,) = shown
     assert VIEW in output["data"]
-    assert output["data"]["text/plain"].startswith("How long?  no guess yet")
+    assert output["data"]["text/plain"].startswith("How long?  ")
     assert revealed[0]["data"]["text/plain"] == "you 4 s, measured 2 s: 2.0 times too high"
     assert "<svg" in revealed[0]["data"]["text/html"]
     assert list(given[0]["data"]) == ["text/plain"], "a guess in the code needs no box"

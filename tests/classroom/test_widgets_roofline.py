@@ -138,7 +138,7 @@ def assert_drawn(explorer):
         (one.name, one.intensity, one.bound) for one in spots_now
     ]
     assert scene["flop_per_s"] == explorer.limits.flop_per_s
-    assert scene["whole"]["time"] == scene["figures"]["calculated"]
+    assert scene["figures"][0] == ("calculated", scene["whole"]["time"])
     assert len(scene["before"]) == len(spots_now)
 
 
@@ -167,8 +167,17 @@ def test_a_doubled_batch_costs_twice_the_flop_and_the_start_is_kept(explorer):
     explorer.reduction, explorer.unfold, explorer.width = 2, True, 64
     explorer.act("start")
     assert explorer.setting == explorer.start
-    assert explorer.scene["figures"]["an image, against the start"] == "1.00x"
+    assert dict(explorer.scene["figures"])["an image, against the start"] == "1.00x"
     assert explorer.scene["spots"] == explorer.scene["before"]
+
+
+def test_back_to_the_start_is_back_to_this_device_and_its_format(explorer):
+    explorer.dtype = "bf16"
+    explorer.start = explorer.setting
+    explorer.device = "V100 SXM2"  # has no bf16
+    explorer.act("start")
+    assert (explorer.device, explorer.setting) == (explorer.here, explorer.start)
+    assert explorer.scene["can_measure"]
 
 
 def test_measured_stands_beside_calculated(explorer):
@@ -179,7 +188,7 @@ def test_measured_stands_beside_calculated(explorer):
     assert told["measured"]["y"] == pytest.approx(
         told["whole"]["y"] * network(explorer.spots).seconds / explorer.measured[explorer.setting]
     )
-    assert told["figures"]["measured"] != "–"
+    assert dict(told["figures"])["measured"] != "–"
     explorer.batch = 2
     assert explorer.scene["measured"] is None, "another setting was not measured"
     explorer.batch = 1

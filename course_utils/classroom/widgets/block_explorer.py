@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from course_utils.classroom.plots import seconds_axis
 from course_utils.classroom.style import figure
 from course_utils.classroom.widgets.block_limits import Block, Level, blocks_of, levels_of
-from course_utils.classroom.widgets.page import LIMIT_COLORS, Page, duration, ink_on, script
+from course_utils.classroom.widgets.page import IN_ORDER, LIMIT_COLORS, Page, duration, ink_on, script
 from course_utils.measure import Ceilings, Profile, calibrate, count, profile
 from course_utils.measure.tables import si_text
 from course_utils.measure.traffic import tensors_in
@@ -38,7 +38,7 @@ class BlockExplorer(Page):
     shown: traitlets.List[Any] = traitlets.List().tag(sync=True)
     chosen = traitlets.Int(0).tag(sync=True)
     detail: traitlets.Dict[Any, Any] = traitlets.Dict().tag(sync=True)
-    colors: traitlets.Dict[Any, Any] = traitlets.Dict(LIMIT_COLORS).tag(sync=True)
+    colors: traitlets.Dict[Any, Any] = traitlets.Dict(LIMIT_COLORS).tag(**IN_ORDER)
     inks: traitlets.Dict[Any, Any] = traitlets.Dict({name: ink_on(shade) for name, shade in LIMIT_COLORS.items()}).tag(
         sync=True
     )

@@ -14,11 +14,17 @@ import anywidget
 from course_utils.classroom.style import color
 from course_utils.measure.tables import seconds_text
 
-__all__ = ["LIMIT_COLORS", "Page", "duration", "ink_on", "script", "style_sheet"]
+__all__ = ["IN_ORDER", "LIMIT_COLORS", "Page", "duration", "ink_on", "script", "style_sheet"]
 
 ASSETS = Path(__file__).parent / "assets"
 LIMIT_COLORS = {"memory": color("memory"), "compute": color("compute"), "launch": color("launch")}
 """The colour of each limit that may bind a piece of work."""
+IN_ORDER: dict[str, Any] = {
+    "sync": True,
+    "to_json": lambda value, _: [list(pair) for pair in value.items()],
+    "from_json": lambda pairs, _: dict(pairs),
+}
+"""Tags of a dict whose order counts: it travels as pairs, since a saved notebook sorts the keys of its widgets."""
 
 
 def script(*names: str) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from course_utils.classroom.step_model import Limits, limits_here, limits_of
-from course_utils.classroom.widgets.page import LIMIT_COLORS, Page, duration, script
+from course_utils.classroom.widgets.page import IN_ORDER, LIMIT_COLORS, Page, duration, script
 from course_utils.classroom.widgets.roofline_scene import (
     BYTES,
     REACH,
@@ -53,7 +53,7 @@ class RooflineExplorer(Page):
     reductions: traitlets.List[Any] = traitlets.List().tag(sync=True)
     dtypes: traitlets.List[Any] = traitlets.List().tag(sync=True)
     devices: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    colors: traitlets.Dict[Any, Any] = traitlets.Dict(LIMIT_COLORS).tag(sync=True)
+    colors: traitlets.Dict[Any, Any] = traitlets.Dict(LIMIT_COLORS).tag(**IN_ORDER)
     batch = traitlets.Int(16).tag(sync=True)
     width = traitlets.Int(32).tag(sync=True)
     dtype = traitlets.Unicode("fp32").tag(sync=True)
@@ -119,19 +119,14 @@ class RooflineExplorer(Page):
                           measured_s=self._measured_s(), title=title)  # fmt: skip
 
     def act(self, action: str) -> None:
-        """What a button asks for: `measure`, `start` (all sliders back). Raises ValueError for anything else."""
+        """What a button asks for: `measure`, `start` (all as at first). Raises ValueError for anything else."""
         if action == "measure":
             self.measure_here()
         elif action == "start":
+            told, self.device = self.start, self.here  # the device first: it decides which formats there are
             with self.hold_trait_notifications():
-                told = self.start
-                self.batch, self.width, self.reduction, self.unfold = (
-                    told.batch,
-                    told.width,
-                    told.reduction,
-                    told.unfold,
-                )
-                self.dtype = self._start_here().dtype
+                self.batch, self.width, self.dtype = told.batch, told.width, told.dtype
+                self.reduction, self.unfold = told.reduction, told.unfold
         else:
             raise ValueError(f"action is {action!r}, wanted measure or start.")
 
@@ -175,7 +170,7 @@ class RooflineExplorer(Page):
             "before": [_dot(one, network(before).seconds) for one in before if one.flop],
             "whole": _dot(network(blocks), network(blocks).seconds),
             "measured": self._measured_dot(network(blocks)),
-            "figures": self._figures(network(blocks), network(before)),
+            "figures": list(self._figures(network(blocks), network(before)).items()),
             "rows": _rows(blocks),
             "can_measure": self.device == self.here,
         }

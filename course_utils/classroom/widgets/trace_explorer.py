@@ -11,7 +11,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from course_utils.classroom.style import PALETTE, color
-from course_utils.classroom.widgets.page import Page, duration, ink_on, script
+from course_utils.classroom.widgets.page import IN_ORDER, Page, duration, ink_on, script
 from course_utils.classroom.widgets.synthetic_trace import SHIPPED
 from course_utils.classroom.widgets.trace_figure import draw_trace
 from course_utils.classroom.widgets.trace_file import KINDS, Timeline, read_trace
@@ -43,7 +43,7 @@ class TraceExplorer(Page):
     title = traitlets.Unicode().tag(sync=True)
     tracks: traitlets.List[Any] = traitlets.List().tag(sync=True)
     names: traitlets.List[Any] = traitlets.List().tag(sync=True)
-    colors: traitlets.Dict[Any, Any] = traitlets.Dict(KIND_COLORS).tag(sync=True)
+    colors: traitlets.Dict[Any, Any] = traitlets.Dict(KIND_COLORS).tag(**IN_ORDER)
     inks: traitlets.Dict[Any, Any] = traitlets.Dict({kind: ink_on(shade) for kind, shade in KIND_COLORS.items()}).tag(
         sync=True
     )
@@ -56,7 +56,7 @@ class TraceExplorer(Page):
     search = traitlets.Unicode().tag(sync=True)
     found: traitlets.Dict[Any, Any] = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Int(-1).tag(sync=True)
-    detail: traitlets.Dict[Any, Any] = traitlets.Dict().tag(sync=True)
+    detail: traitlets.Dict[Any, Any] = traitlets.Dict().tag(**IN_ORDER)
 
     def __init__(
         self, source: str | Path | Trace | Mapping[str, Any] | Sequence[Any] = SHIPPED, *, title: str = ""
@@ -188,7 +188,7 @@ def _numbers(found: Summary) -> dict[str, Any]:
     told = about | ({} if found.watched.startswith("thread") else {"waiting for launches": dry})
     bound = found.launch_bound
     more = max(0, len(found.costs) - ROWS)
-    return {"figures": told, "sentence": found.sentence(), "bound": bool(bound), "counted": found.counted,
+    return {"figures": list(told.items()), "sentence": found.sentence(), "bound": bool(bound), "counted": found.counted,
             "rows": rows, "more": more}  # fmt: skip
 
 

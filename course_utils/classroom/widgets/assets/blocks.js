@@ -37,10 +37,10 @@ function render({ model, el, signal }) {
   draw();
 }
 
-const bound = (colors) => Object.fromEntries(Object.entries(colors).map(([name, shade]) => [`bound by ${name}`, shade]));
+const bound = (colors) => colors.map(([name, shade]) => [`bound by ${name}`, shade]);
 
 function drawBlocks(model, buttons) {
-  const shown = model.get("shown"), colors = model.get("colors"), inks = model.get("inks");
+  const shown = model.get("shown"), colors = Object.fromEntries(model.get("colors")), inks = model.get("inks");
   const arms = model.get("levels").flatMap(([, down, middle, up]) => [down, up, middle]);
   const widest = Math.max(...arms.map((arm) => arm.reduce((sum, i) => sum + shown[i].share, 0)));
   buttons.forEach((button, i) => {

@@ -33,17 +33,17 @@ function table(columns, rows) {
   return element("table", {}, ...top, element("tbody", {}, ...body));
 }
 
-/** Names beside their colours; without a colour a name stands beside a ring. */
+/** Names beside their colours, in pairs; without a colour a name stands beside a ring. */
 function legend(colors) {
   const look = (shade) => (shade ? { style: `--shade:${shade}` } : { class: "ring" });
-  const entries = Object.entries(colors).map(([name, shade]) => element("span", look(shade), name));
+  const entries = colors.map(([name, shade]) => element("span", look(shade), name));
   return element("div", { class: "legend" }, ...entries);
 }
 
-/** Large figures with small names: {name: text}. */
+/** Large figures with small names: [name, text]. */
 function figures(told) {
   const each = ([name, text]) => element("div", {}, element("strong", {}, text), element("span", { class: "quiet" }, name));
-  return element("div", { class: "figures" }, ...Object.entries(told).map(each));
+  return element("div", { class: "figures" }, ...told.map(each));
 }
 
 /** Call `draw` when one of the model's values changes, until the view goes. */

@@ -17,22 +17,23 @@ function render({ model, el, signal }) {
     pick(model, bar, "device", "devices", "device"),
   ];
   const ask = (action, name) => element("button", { type: "button", click: () => model.send({ action }) }, name);
+  const colors = model.get("colors"), [here] = model.get("devices");
   const timing = ask("measure", "measure this here");
   bar.append(timing, ask("start", "back to the start"));
 
   const draw = () => {
     const scene = model.get("scene");
     updates.forEach((update) => update());
-    plane.innerHTML = drawPlane(scene, model.get("colors"));
+    plane.innerHTML = drawPlane(scene, Object.fromEntries(colors));
     plane.setAttribute("aria-label", `Roofline, ${scene.source}: ${scene.figures.calculated} calculated, most time bound by ${scene.whole.bound}`);
     told.replaceChildren(figures(scene.figures));
     rows.replaceChildren(element("strong", {}, "slowest blocks, calculated"),
       table(["block", "#time", "#share", "#FLOP/byte", "#traffic", "bound by"], scene.rows));
     timing.disabled = !scene.can_measure;
+    timing.title = scene.can_measure ? "" : `${model.get("device")} is not here: choose ${here} to measure.`;
     note.textContent = model.get("note");
   };
-  const colors = model.get("colors");
-  const names = { ...Object.fromEntries(Object.entries(colors).map(([name, shade]) => [`block bound by ${name}`, shade])), "at the start": null };
+  const names = [...colors.map(([name, shade]) => [`block bound by ${name}`, shade]), ["at the start", null]];
   el.append(frame("roofline", "Roofline explorer", title, sliders, bar, note, legend(names), plane, told, rows));
   follow(model, signal, ["scene", "note", "dtypes", "batch", "width", "dtype", "reduction", "device", "unfold"], draw);
   draw();
@@ -117,14 +118,15 @@ function roofs({ reach, flop_per_s, bytes_per_s, cache_bytes_per_s, heights }, a
 
 /** The whole network as a diamond, and what was measured as a cross. */
 function marks({ whole, measured }, across, up) {
-  const x = across(whole.x), y = up(whole.y);
+  const x = across(whole.x), y = up(whole.y), low = y + 40;
   let made = `<path d="M${x} ${y - 9} L${x + 9} ${y} L${x} ${y + 9} L${x - 9} ${y} Z" fill="currentColor" stroke="var(--paper)"><title>whole network, calculated: ${whole.time}</title></path>`;
   if (measured) {
     const [mx, my] = [across(measured.x), up(measured.y)];
     made += `<path class="measured" d="M${mx - 7} ${my - 7} L${mx + 7} ${my + 7} M${mx - 7} ${my + 7} L${mx + 7} ${my - 7}" stroke="currentColor" stroke-width="4"><title>measured: ${measured.time}</title></path>`;
-    made += `<text x="${mx + 13}" y="${my + 5}" fill="currentColor">measured</text>`;
+    const beside = my + 5, clear = Math.abs(beside - low) < 16 ? low + (beside < low ? -16 : 16) : beside;
+    made += `<text x="${mx + 13}" y="${clear}" fill="currentColor">measured</text>`;
   }
-  return `${made}<text x="${x + 6}" y="${y + 40}" fill="currentColor">whole network</text><line x1="${x}" x2="${x + 4}" y1="${y + 10}" y2="${y + 30}" stroke="currentColor"/>`;
+  return `${made}<text x="${x + 6}" y="${low}" fill="currentColor">whole network</text><line x1="${x}" x2="${x + 4}" y1="${y + 10}" y2="${y + 30}" stroke="currentColor"/>`;
 }
 
 function rateText(value) {

@@ -4,8 +4,8 @@ const FOLLOWED = ["window", "events", "drawn", "numbers", "found", "detail", "ch
 
 function render({ model, el, signal }) {
   const state = {};
-  for (const name of ["tracks", "names", "colors"]) state[name] = model.get(name);
-  state.inks = model.get("inks");
+  for (const name of ["tracks", "names", "inks"]) state[name] = model.get(name);
+  state.colors = Object.fromEntries(model.get("colors"));
   const canvas = element("canvas", { tabindex: 0, role: "application" });
   canvas.setAttribute("aria-label", "Timeline. Left and right move, up and down zoom, Home shows all, n and p choose an event.");
   const numbers = element("div", { "aria-live": "polite" }), costs = element("div"), detail = element("div", { class: "detail" });
@@ -45,7 +45,7 @@ function render({ model, el, signal }) {
   const bar = toolbar(model, act, see, search, found);
   const lower = element("div", { class: "columns" }, costs, detail);
   const scroll = element("div", { class: "scroll" }, canvas);
-  const present = Object.fromEntries(Object.entries(state.colors).filter(([kind]) => state.names.some(([, own]) => own === kind)));
+  const present = model.get("colors").filter(([kind]) => state.names.some(([, own]) => own === kind));
   const parts = [element("h4", {}, model.get("title")), bar, legend(present), scroll, numbers, lower];
   el.append(frame("trace", `Trace explorer: ${model.get("title")}`, ...parts));
   follow(model, signal, FOLLOWED, draw);
@@ -140,8 +140,7 @@ function drawCosts(where, told, look) {
 }
 
 function drawDetail(where, told) {
-  const rows = Object.entries(told).map(([name, text]) => [name, text]);
   const hint = element("p", { class: "quiet" }, "Click an event, or press n on the timeline, to see it here. Ctrl and the wheel zoom.");
-  where.replaceChildren(element("strong", {}, "chosen event"), rows.length ? table(["", ""], rows) : hint);
+  where.replaceChildren(element("strong", {}, "chosen event"), told.length ? table(["", ""], told) : hint);
 }
 export default { render };
