@@ -172,7 +172,7 @@ print(*(f"{float(break_even(*a)):.4f}" for a in ((101.0, 2.0, 1.0), (30.0, 1.0, 
 # expect: 100.0000 inf 8.0000
 
 # %% id="break-even-secret" tags=["hidden-check"] answer="14.break_even"
-for made in ((20.0 + secret % 31, 2.5, 1.0), (9.0, 1.0 + secret % 5, 0.75), (9.0, 1.0, 1.0 + secret % 4)):
+for made in ((20.3 + secret % 31, 2.5, 1.0), (9.0, 1.0 + secret % 5, 0.75), (9.0, 1.0, 1.0 + secret % 4)):
     print(f"{float(break_even(*made)):.4f}")
 
 # %% id="break-even-check" tags=["check"]
