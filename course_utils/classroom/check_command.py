@@ -32,7 +32,9 @@ __all__ = ["Finding", "check_copy", "exam_of", "main", "visible_paper"]
 LIMIT_S = 60.0
 LESSON_LIMIT_S = 600.0  # the lesson's own cells; the first of them imports torch
 OWN_FOLDER = "my"
-_VERDICT = re.compile(r"\S+: (right$|not right yet$|not answered yet)")  # an answer may have printed before it
+_VERDICT = re.compile(  # an answer may have printed before it; a finding may quote anything
+    r"(?!  (?:ok|not yet)    ).*?\S+: (right$|not right yet$|not answered yet)"
+)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PLACE = re.compile(r" \([^()]*, line (\d+)\)$")  # what Python adds to the words of a SyntaxError
 _KIT_FOLLOWS = "  The cells below use"
@@ -224,8 +226,7 @@ def _finding(
     raised = [what.error for cell, what in own if cell.role == "answer" and what.error]
     if raised:
         return Finding(exercise.name, False, f"your cell raised {raised[0]}")
-    bound = {found for text in answer.cells for found in names_of(text).touches}
-    if missing := [found for found in exercise.names if found not in bound]:
+    if missing := answer.missing(exercise):
         return Finding(exercise.name, False, f"your cell does not define {' and '.join(missing)}")
     broken = [what.error for cell, what in told if cell.role == "lesson" and what.error]
     if broken:
@@ -236,11 +237,11 @@ def _finding(
 def _verdict(name: str, checks: Sequence[Told]) -> Finding:
     """What the check printed, without what it says to those who read on in the notebook."""
     lines = [line for what in checks for line in what.text.splitlines()]
-    places = [place for place, line in enumerate(lines) if _VERDICT.search(line)]
+    places = [place for place, line in enumerate(lines) if _VERDICT.match(line)]
     if not places:
         errors = [what.error for what in checks if what.error]
         return Finding(name, False, f"not right yet, its check ended with {errors[0]}" if errors else "not checked")
-    match = _VERDICT.search(lines[places[-1]])
+    match = _VERDICT.match(lines[places[-1]])
     assert match is not None
     return Finding(name, match[1] == "right", match[1], tuple(_details(lines[places[-1] + 1 :])))
 

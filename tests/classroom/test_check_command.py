@@ -135,6 +135,9 @@ def test_what_is_missing_is_named(tmp_path):
     assert found["conv_loops"].verdict == "your cell does not define conv_loops"
     assert found["conv_im2col"].verdict == "its cell is empty or gone: notebooks/ has it as it was"
     assert found["im2col_work"].right, "what it prints has no end of line"
+    quoting = "class Quoting:\n    def __call__(self, x, weight):\n        raise ValueError('all of it: right')\n"
+    found = said(IM2COL, tmp_path, {"12.conv_loops": f"{quoting}\nconv_loops = Quoting()"})
+    assert found["conv_loops"].verdict == "not right yet"
     asking = LOOPS.replace("\n", "\n    input()\n", 1)
     found = said(IM2COL, tmp_path, {"12.conv_loops": asking, "12.conv_im2col": IN_PLACE})
     assert "it asks for input(), and nobody is there to answer" in "".join(found["conv_loops"].lines)

@@ -14,7 +14,6 @@ from course_utils.classroom.grading.exams import Cell, Exam, Exercise, paper, re
 from course_utils.classroom.grading.limits import Limits
 from course_utils.classroom.grading.running import Outcome, Run, run_cells
 from course_utils.classroom.grading.sandbox import Sandbox
-from course_utils.classroom.grading.slicing import names_of
 from course_utils.classroom.grading.splicing import Answer
 
 __all__ = [
@@ -180,8 +179,7 @@ def _failure(exercise: Exercise, answer: Answer, mine: Sequence[tuple[Cell, Outc
     raised = [(cell, outcome) for cell, outcome in own if outcome.error]
     if raised and raised[0][0].role == "answer":
         return Mark(f"raised {_class(raised[0][1])}", 0.0, f"Your cell stops with {_sentence(raised[0][1])}")
-    bound = {name for text in answer.cells for name in names_of(text).touches}
-    if missing := [name for name in exercise.names if name not in bound]:
+    if missing := answer.missing(exercise):
         return Mark(
             "not right", 0.0, f"Your cell does not define {' and '.join(missing)}, which the exercise asks for."
         )

@@ -55,6 +55,11 @@ class Answer:
         """Whether nothing was written, or a placeholder still stands."""
         return not self.text.strip() or any(is_placeholder(line) for line in self.text.splitlines())
 
+    def missing(self, exercise: Exercise) -> list[str]:
+        """The names that the exercise asks for and none of the cells binds."""
+        bound = {name for text in self.cells for name in names_of(text).touches}
+        return [name for name in exercise.names if name not in bound]
+
 
 def read_cells(text: str) -> list[StudentCell]:
     """The cells of a notebook; raise ValueError with words for a student where the text is no notebook."""
